@@ -1,0 +1,1 @@
+//! The `kvm` crate of Understudy.

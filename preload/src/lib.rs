@@ -1,0 +1,1 @@
+//! The `preload` crate of Understudy.
