@@ -1,1 +1,26 @@
-//! The `engine` crate of Understudy.
+//! How any CPU runs.
+//!
+//! ```text
+//!            Engine::run
+//!                │  between blocks: Arch::service if the request word is not 0
+//!                ▼
+//!   fetch TLB ─► code page ─► block ──────► interpreter       (cold: at once)
+//!   (virtual     (physical,     │ counter
+//!    to code      mode)         ▼
+//!    page)                    region ─────► compiled code     (hot: made on another thread)
+//!                               │
+//!        semantics over Emit ─► IR ─► Cranelift
+//! ```
+//!
+//! The engine knows no architecture ([`arch::Arch`] is what one must provide) and no KVM.
+
+pub mod access;
+pub mod arch;
+pub mod block;
+pub mod cpu;
+pub mod emit;
+mod interp;
+pub mod ir;
+pub mod request;
+pub mod run;
+pub mod tlb;

@@ -1,1 +1,4 @@
 //! The `memory` crate of Understudy.
+pub mod host;
+/// Guest memory.
+pub struct GuestMemory;

@@ -1,0 +1,108 @@
+//! A64 instructions (Arm ARM C4, C6, C7): one file an encoding group.
+//!
+//! Each group has `decode(word, mode)`, which finds the instruction's [`Def`] or says that the word
+//! is unallocated, and beside it the semantics, generic over [`Emit`].
+
+use crate::{Arm64, Cpu, exceptions};
+use understudy_engine::arch::{Def, Insn};
+use understudy_engine::def;
+use understudy_engine::emit::{Effects, Emit, Helper, Stop};
+
+/// What decoding leaves of an instruction: the word, and an immediate where making it takes work
+/// (a bitmask, an offset).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Operands {
+    /// The instruction.
+    pub word: u32,
+    /// Its immediate, as the group's file says.
+    pub imm: u64,
+}
+
+impl Operands {
+    /// Bits `low` and up, `count` of them.
+    #[inline(always)]
+    pub const fn bits(&self, low: u32, count: u32) -> u32 {
+        self.word >> low & ((1 << count) - 1)
+    }
+    /// Whether the bit is set.
+    #[inline(always)]
+    pub const fn bit(&self, bit: u32) -> bool {
+        self.word >> bit & 1 != 0
+    }
+    /// Field Rd or Rt, bits 4:0.
+    #[inline(always)]
+    pub const fn rd(&self) -> u32 {
+        self.bits(0, 5)
+    }
+    /// Field Rn, bits 9:5.
+    #[inline(always)]
+    pub const fn rn(&self) -> u32 {
+        self.bits(5, 5)
+    }
+    /// Field Ra or Rt2, bits 14:10.
+    #[inline(always)]
+    pub const fn ra(&self) -> u32 {
+        self.bits(10, 5)
+    }
+    /// Field Rm or Rs, bits 20:16.
+    #[inline(always)]
+    pub const fn rm(&self) -> u32 {
+        self.bits(16, 5)
+    }
+    /// Bit 31: whether the operation is on 64 bits.
+    #[inline(always)]
+    pub const fn sf(&self) -> bool {
+        self.bit(31)
+    }
+}
+
+/// A decoded instruction, before it is put into a block: its definition and its immediate.
+pub type Decoded = (&'static Def<Arm64>, u64);
+
+/// The mode of a block ([`understudy_engine::arch::Arch::mode`]).
+pub mod mode {
+    /// The block runs at EL1.
+    pub const EL1: u32 = 1 << 0;
+    /// Data accesses are big-endian (SCTLR_EL1.EE or E0E, as the level has it).
+    pub const BIG_ENDIAN: u32 = 1 << 1;
+    /// FP and Advanced SIMD instructions are trapped (CPACR_EL1.FPEN).
+    pub const FP_TRAP: u32 = 1 << 2;
+    /// Unaligned data accesses fault (SCTLR_EL1.A).
+    pub const ALIGNED: u32 = 1 << 3;
+    /// PSTATE.IL is set: every instruction takes an Illegal Execution State exception.
+    pub const ILLEGAL: u32 = 1 << 4;
+    /// SP is checked for alignment when an address is based on it (SCTLR_EL1.SA or SA0).
+    pub const SP_ALIGNED: u32 = 1 << 5;
+    /// Unprivileged loads and stores (LDTR...) have EL1's rights (PSTATE.UAO at EL1).
+    pub const UAO: u32 = 1 << 6;
+}
+
+/// The helper that takes the Undefined Instruction exception.
+pub static UNDEFINED: Helper<Arm64> = Helper {
+    name: "undefined",
+    call: |cpu, _| Err(exceptions::undefined(cpu)),
+    effects: Effects::ANY,
+};
+
+/// An unallocated encoding, or an instruction that this vCPU does not have.
+pub fn udf<E: Emit<Arch = Arm64>>(e: &mut E, _: &Operands) -> Result<(), E::Stop> {
+    e.call(&UNDEFINED, &[])?;
+    e.end_block();
+    Ok(())
+}
+
+/// Decodes an instruction word (Arm ARM C4.1).
+pub fn decode(mode: u32, word: u32) -> Insn<Arm64> {
+    let decoded = decode_group(mode, word);
+    let (def, imm) = decoded.unwrap_or((def!(Arm64, "UDF", udf, ends), 0));
+    Insn::new(def, Operands { word, imm }, 4)
+}
+
+fn decode_group(_mode: u32, _word: u32) -> Option<Decoded> {
+    None
+}
+
+/// What a helper gives: a value, or the way the instruction ended.
+pub type Outcome = Result<u64, Stop>;
+
+const _: fn(&mut Cpu, [u64; 4]) -> Outcome = UNDEFINED.call;

@@ -1,0 +1,62 @@
+//! The architectural state of a vCPU beyond its register file.
+
+use crate::debug::DebugState;
+use crate::exit::Exit;
+use crate::machine::Machine;
+use crate::mmu::MmuState;
+use crate::sysregs::SysRegs;
+use crate::timers::TimerState;
+use std::sync::Arc;
+
+/// PSTATE, except for the flags, which are in slots, and what stands in [`State::el`] and
+/// [`State::spsel`] (Arm ARM D1.4). Bit positions are those of SPSR_EL1.
+pub mod pstate {
+    /// Software step.
+    pub const SS: u64 = 1 << 21;
+    /// Illegal execution state.
+    pub const IL: u64 = 1 << 20;
+    /// Privileged access never.
+    pub const PAN: u64 = 1 << 22;
+    /// User access override.
+    pub const UAO: u64 = 1 << 23;
+    /// Speculative store bypass safe.
+    pub const SSBS: u64 = 1 << 12;
+    /// Debug exceptions are masked.
+    pub const D: u64 = 1 << 9;
+    /// SError interrupts are masked.
+    pub const A: u64 = 1 << 8;
+    /// IRQs are masked.
+    pub const I: u64 = 1 << 7;
+    /// FIQs are masked.
+    pub const F: u64 = 1 << 6;
+    /// All that [`super::State::pstate`] holds.
+    pub const HELD: u64 = SS | IL | PAN | UAO | SSBS | D | A | I | F;
+}
+
+/// Everything of a vCPU that the engine does not know.
+pub struct State {
+    /// The VM that this vCPU is part of.
+    pub machine: Arc<Machine>,
+    /// Index of the vCPU in its VM.
+    pub index: usize,
+    /// Current exception level, 0 or 1.
+    pub el: u8,
+    /// PSTATE.SP: whether the current level uses its own stack pointer. Always false at EL0.
+    pub spsel: bool,
+    /// The bits of PSTATE that [`pstate::HELD`] has.
+    pub pstate: u64,
+    /// FPCR.
+    pub fpcr: u64,
+    /// FPSR.
+    pub fpsr: u64,
+    /// System registers that are no more than storage.
+    pub sys: SysRegs,
+    /// Address translation.
+    pub mmu: MmuState,
+    /// Breakpoints, watchpoints, software step, the OS Lock, and what user space debugs.
+    pub debug: DebugState,
+    /// The generic timer.
+    pub timer: TimerState,
+    /// Why [`understudy_engine::run::Engine::run`] was left.
+    pub exit: Option<Exit>,
+}

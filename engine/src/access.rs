@@ -1,0 +1,407 @@
+//! Guest accesses to memory as the interpreter and the slow paths of compiled code make them.
+
+use crate::arch::{AccessKind, Arch, Frame, Target};
+use crate::cpu::Cpu;
+use crate::emit::{Align, Mem, Order, Rmw, Size, Stop};
+use crate::tlb::PAGE_MASK;
+use understudy_memory::host::{self, HostFault};
+
+#[inline(always)]
+fn context<A: Arch>(cpu: &Cpu<A>, mem: Mem) -> u64 {
+    if mem.unprivileged {
+        cpu.context_unprivileged
+    } else {
+        cpu.context
+    }
+}
+
+/// Whether an access that the TLB knows may go ahead without the architecture's checks.
+#[inline(always)]
+fn free(address: u64, bytes: u64, mem: Mem) -> bool {
+    mem.align == Align::Any || address & (bytes - 1) == 0
+}
+
+/// `count` values of `mem.size` each.
+struct Span {
+    address: u64,
+    bytes: u64,
+}
+
+impl Span {
+    #[inline(always)]
+    fn crosses(&self) -> bool {
+        (self.address & PAGE_MASK) + self.bytes > PAGE_MASK + 1
+    }
+    /// Bytes that lie on the first page.
+    fn first(&self) -> u64 {
+        PAGE_MASK + 1 - (self.address & PAGE_MASK)
+    }
+}
+
+/// Translates, for an access that lies in one page, and keeps what may be kept.
+fn frame<A: Arch>(
+    cpu: &mut Cpu<A>,
+    address: u64,
+    bytes: u64,
+    mem: Mem,
+    kind: AccessKind,
+) -> Result<Result<*mut u8, u64>, Stop> {
+    match A::translate(cpu, address, bytes, mem, kind)? {
+        Target::Memory(Frame {
+            host,
+            cache_loads,
+            cache_stores,
+        }) => {
+            let context = context(cpu, mem);
+            cpu.tlb()
+                .insert(context, address, host, cache_loads, cache_stores);
+            Ok(Ok(host.wrapping_add((address & PAGE_MASK) as usize)))
+        }
+        Target::Device(physical) => Ok(Err(physical)),
+    }
+}
+
+fn failed<A: Arch>(cpu: &mut Cpu<A>, address: u64) -> impl FnOnce(HostFault) -> Stop + '_ {
+    move |_| A::host_fault(cpu, address)
+}
+
+/// Loads, zero-extended.
+#[inline(always)]
+pub fn load<A: Arch>(cpu: &mut Cpu<A>, address: u64, mem: Mem) -> Result<u64, Stop> {
+    let bytes = mem.size.bytes();
+    if let Some(host) = cpu.tlb_ref().load(context(cpu, mem), address, bytes)
+        && free(address, bytes, mem)
+    {
+        // SAFETY: the TLB leads to memory of a slot, as long as no request to flush it has been
+        // served; the access is guarded.
+        return unsafe { host::load(host, mem.size as u8) }.map_err(failed(cpu, address));
+    }
+    load_slow(cpu, address, mem)
+}
+
+/// Loads, without a look into the TLB.
+#[cold]
+#[inline(never)]
+pub fn load_slow<A: Arch>(cpu: &mut Cpu<A>, address: u64, mem: Mem) -> Result<u64, Stop> {
+    let span = Span {
+        address,
+        bytes: mem.size.bytes(),
+    };
+    A::check_access(cpu, address, span.bytes, mem, AccessKind::Load)?;
+    if span.crosses() {
+        let mut bytes = [0; 16];
+        load_bytes(cpu, &span, mem, &mut bytes)?;
+        return Ok(u128::from_le_bytes(bytes) as u64);
+    }
+    match frame(cpu, address, span.bytes, mem, AccessKind::Load)? {
+        // SAFETY: `translate` gave memory of a slot; the access is guarded.
+        Ok(host) => unsafe { host::load(host, mem.size as u8) }.map_err(failed(cpu, address)),
+        Err(physical) => A::device_load(cpu, physical, mem),
+    }
+}
+
+/// Loads two values that lie one after the other.
+#[inline(always)]
+pub fn load_pair<A: Arch>(cpu: &mut Cpu<A>, address: u64, mem: Mem) -> Result<(u64, u64), Stop> {
+    let bytes = mem.size.bytes();
+    if let Some(host) = cpu.tlb_ref().load(context(cpu, mem), address, 2 * bytes)
+        && free(address, 2 * bytes, mem)
+    {
+        return halves(cpu, address, host, mem);
+    }
+    load_pair_slow(cpu, address, mem)
+}
+
+#[inline(always)]
+fn halves<A: Arch>(
+    cpu: &mut Cpu<A>,
+    address: u64,
+    host: *mut u8,
+    mem: Mem,
+) -> Result<(u64, u64), Stop> {
+    let size = mem.size as u8;
+    let second = host.wrapping_add(mem.size.bytes() as usize);
+    // SAFETY: both lie in the same page of a slot; the accesses are guarded.
+    unsafe { host::load(host, size).and_then(|a| Ok((a, host::load(second, size)?))) }
+        .map_err(failed(cpu, address))
+}
+
+/// Loads a pair, without a look into the TLB.
+#[cold]
+#[inline(never)]
+pub fn load_pair_slow<A: Arch>(
+    cpu: &mut Cpu<A>,
+    address: u64,
+    mem: Mem,
+) -> Result<(u64, u64), Stop> {
+    let span = Span {
+        address,
+        bytes: 2 * mem.size.bytes(),
+    };
+    A::check_access(cpu, address, span.bytes, mem, AccessKind::Load)?;
+    if span.crosses() {
+        let mut bytes = [0; 16];
+        load_bytes(cpu, &span, mem, &mut bytes)?;
+        let both = u128::from_le_bytes(bytes);
+        return Ok((
+            both as u64 & mem.size.mask(),
+            (both >> (8 * mem.size.bytes())) as u64,
+        ));
+    }
+    match frame(cpu, address, span.bytes, mem, AccessKind::Load)? {
+        Ok(host) => halves(cpu, address, host, mem),
+        Err(physical) => Err(A::device_other(cpu, physical, mem, AccessKind::Load)),
+    }
+}
+
+/// An access that crosses a page: both pages are translated before anything is read.
+fn load_bytes<A: Arch>(
+    cpu: &mut Cpu<A>,
+    span: &Span,
+    mem: Mem,
+    bytes: &mut [u8; 16],
+) -> Result<(), Stop> {
+    let pages = two_pages(cpu, span, mem, AccessKind::Load)?;
+    for (i, to) in bytes.iter_mut().enumerate().take(span.bytes as usize) {
+        // SAFETY: `two_pages` gave memory of a slot for either part; the access is guarded.
+        *to = unsafe { host::load(byte_of(&pages, span, i), 0) }
+            .map_err(failed(cpu, span.address))? as u8;
+    }
+    Ok(())
+}
+
+fn byte_of(pages: &[*mut u8; 2], span: &Span, i: usize) -> *mut u8 {
+    let first = span.first() as usize;
+    if i < first {
+        pages[0].wrapping_add(i)
+    } else {
+        pages[1].wrapping_add(i - first)
+    }
+}
+
+fn two_pages<A: Arch>(
+    cpu: &mut Cpu<A>,
+    span: &Span,
+    mem: Mem,
+    kind: AccessKind,
+) -> Result<[*mut u8; 2], Stop> {
+    let first = span.first();
+    let parts = [
+        (span.address, first),
+        (span.address.wrapping_add(first), span.bytes - first),
+    ];
+    let mut pages = [std::ptr::null_mut(); 2];
+    for (page, (address, bytes)) in pages.iter_mut().zip(parts) {
+        *page = match frame(cpu, address, bytes, mem, kind)? {
+            Ok(host) => host,
+            Err(physical) => return Err(A::device_other(cpu, physical, mem, kind)),
+        };
+    }
+    Ok(pages)
+}
+
+/// Stores the low bytes of `value`.
+#[inline(always)]
+pub fn store<A: Arch>(cpu: &mut Cpu<A>, address: u64, value: u64, mem: Mem) -> Result<(), Stop> {
+    let bytes = mem.size.bytes();
+    if let Some(host) = cpu.tlb_ref().store(context(cpu, mem), address, bytes)
+        && free(address, bytes, mem)
+        && mem.order == Order::Relaxed
+    {
+        // SAFETY: the TLB leads to writable memory of a slot; the access is guarded.
+        return unsafe { host::store(host, value, mem.size as u8) }.map_err(failed(cpu, address));
+    }
+    store_slow(cpu, address, value, mem)
+}
+
+/// Stores, without a look into the TLB.
+#[cold]
+#[inline(never)]
+pub fn store_slow<A: Arch>(
+    cpu: &mut Cpu<A>,
+    address: u64,
+    value: u64,
+    mem: Mem,
+) -> Result<(), Stop> {
+    let span = Span {
+        address,
+        bytes: mem.size.bytes(),
+    };
+    A::check_access(cpu, address, span.bytes, mem, AccessKind::Store)?;
+    if span.crosses() {
+        return store_bytes(cpu, &span, mem, (value as u128).to_le_bytes());
+    }
+    match frame(cpu, address, span.bytes, mem, AccessKind::Store)? {
+        Ok(host) => {
+            // SAFETY: `translate` gave writable memory of a slot; the access is guarded.
+            let stored = unsafe { host::store(host, value, mem.size as u8) };
+            if mem.order != Order::Relaxed {
+                // A later load-acquire must not be satisfied before this store is seen.
+                std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
+            }
+            stored.map_err(failed(cpu, address))
+        }
+        Err(physical) => A::device_store(cpu, physical, value & mem.size.mask(), mem),
+    }
+}
+
+/// Stores two values one after the other.
+#[inline(always)]
+pub fn store_pair<A: Arch>(
+    cpu: &mut Cpu<A>,
+    address: u64,
+    values: (u64, u64),
+    mem: Mem,
+) -> Result<(), Stop> {
+    let bytes = mem.size.bytes();
+    if let Some(host) = cpu.tlb_ref().store(context(cpu, mem), address, 2 * bytes)
+        && free(address, 2 * bytes, mem)
+    {
+        return store_halves(cpu, address, host, values, mem);
+    }
+    store_pair_slow(cpu, address, values, mem)
+}
+
+#[inline(always)]
+fn store_halves<A: Arch>(
+    cpu: &mut Cpu<A>,
+    address: u64,
+    host: *mut u8,
+    values: (u64, u64),
+    mem: Mem,
+) -> Result<(), Stop> {
+    let size = mem.size as u8;
+    let second = host.wrapping_add(mem.size.bytes() as usize);
+    // SAFETY: both lie in the same writable page of a slot; the accesses are guarded.
+    unsafe { host::store(host, values.0, size).and_then(|()| host::store(second, values.1, size)) }
+        .map_err(failed(cpu, address))
+}
+
+/// Stores a pair, without a look into the TLB.
+#[cold]
+#[inline(never)]
+pub fn store_pair_slow<A: Arch>(
+    cpu: &mut Cpu<A>,
+    address: u64,
+    values: (u64, u64),
+    mem: Mem,
+) -> Result<(), Stop> {
+    let span = Span {
+        address,
+        bytes: 2 * mem.size.bytes(),
+    };
+    A::check_access(cpu, address, span.bytes, mem, AccessKind::Store)?;
+    if span.crosses() {
+        let low = (values.0 & mem.size.mask()) as u128;
+        let both = low | (values.1 as u128) << (8 * mem.size.bytes());
+        return store_bytes(cpu, &span, mem, both.to_le_bytes());
+    }
+    match frame(cpu, address, span.bytes, mem, AccessKind::Store)? {
+        Ok(host) => store_halves(cpu, address, host, values, mem),
+        Err(physical) => Err(A::device_other(cpu, physical, mem, AccessKind::Store)),
+    }
+}
+
+fn store_bytes<A: Arch>(
+    cpu: &mut Cpu<A>,
+    span: &Span,
+    mem: Mem,
+    bytes: [u8; 16],
+) -> Result<(), Stop> {
+    let pages = two_pages(cpu, span, mem, AccessKind::Store)?;
+    for (i, byte) in bytes.iter().enumerate().take(span.bytes as usize) {
+        // SAFETY: `two_pages` gave writable memory of a slot for either part; guarded.
+        unsafe { host::store(byte_of(&pages, span, i), *byte as u64, 0) }
+            .map_err(failed(cpu, span.address))?;
+    }
+    Ok(())
+}
+
+/// Where an atomic access goes, which must be aligned so that it lies in one page.
+fn atomic_host<A: Arch>(
+    cpu: &mut Cpu<A>,
+    address: u64,
+    bytes: u64,
+    mem: Mem,
+) -> Result<*mut u8, Stop> {
+    if let Some(host) = cpu.tlb_ref().store(context(cpu, mem), address, bytes)
+        && address & (bytes - 1) == 0
+    {
+        return Ok(host);
+    }
+    A::check_access(cpu, address, bytes, mem, AccessKind::Atomic)?;
+    if (Span { address, bytes }).crosses() {
+        return Err(A::device_other(cpu, address, mem, AccessKind::Atomic));
+    }
+    match frame(cpu, address, bytes, mem, AccessKind::Atomic)? {
+        Ok(host) => Ok(host),
+        Err(physical) => Err(A::device_other(cpu, physical, mem, AccessKind::Atomic)),
+    }
+}
+
+/// Atomic read-modify-write; gives the old value.
+pub fn rmw<A: Arch>(
+    cpu: &mut Cpu<A>,
+    op: Rmw,
+    address: u64,
+    operand: u64,
+    mem: Mem,
+) -> Result<u64, Stop> {
+    let host = atomic_host(cpu, address, mem.size.bytes(), mem)?;
+    // SAFETY: `atomic_host` gave writable memory of a slot; the accesses are guarded.
+    unsafe {
+        let mut old = host::load(host, mem.size as u8).map_err(failed(cpu, address))?;
+        loop {
+            let new = op.eval(old, operand, mem.size);
+            let found = host::compare_exchange(host, old, new, mem.size as u8)
+                .map_err(failed(cpu, address))?;
+            if found == old {
+                return Ok(old);
+            }
+            old = found;
+        }
+    }
+}
+
+/// Atomic compare-and-swap; gives the value found.
+pub fn compare_exchange<A: Arch>(
+    cpu: &mut Cpu<A>,
+    address: u64,
+    expected: u64,
+    new: u64,
+    mem: Mem,
+) -> Result<u64, Stop> {
+    let host = atomic_host(cpu, address, mem.size.bytes(), mem)?;
+    let mask = mem.size.mask();
+    // SAFETY: `atomic_host` gave writable memory of a slot; the access is guarded.
+    unsafe { host::compare_exchange(host, expected & mask, new & mask, mem.size as u8) }
+        .map_err(failed(cpu, address))
+}
+
+/// Atomic compare-and-swap of a pair: `mem.size` is that of one half, the low half at `address`.
+/// Gives the pair found.
+pub fn compare_exchange_pair<A: Arch>(
+    cpu: &mut Cpu<A>,
+    address: u64,
+    expected: (u64, u64),
+    new: (u64, u64),
+    mem: Mem,
+) -> Result<(u64, u64), Stop> {
+    if mem.size != Size::B8 {
+        let bits = 8 * mem.size.bytes();
+        let mask = mem.size.mask();
+        let join = |(low, high): (u64, u64)| low & mask | (high & mask) << bits;
+        let wide = Mem {
+            size: Size::from_log2(mem.size as u32 + 1),
+            ..mem
+        };
+        let found = compare_exchange(cpu, address, join(expected), join(new), wide)?;
+        return Ok((found & mask, found >> bits & mask));
+    }
+    let join = |(low, high): (u64, u64)| low as u128 | (high as u128) << 64;
+    let host = atomic_host(cpu, address, 16, mem)?;
+    // SAFETY: `atomic_host` gave 16 aligned writable bytes of a slot; the access is guarded.
+    let found = unsafe { host::compare_exchange_16(host, join(expected), join(new)) }
+        .map_err(failed(cpu, address))?;
+    Ok((found as u64, (found >> 64) as u64))
+}

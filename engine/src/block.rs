@@ -1,0 +1,189 @@
+//! The block cache: decoded instructions, kept by guest-physical page and mode.
+//!
+//! Nothing in a block depends on the virtual address it runs at, so processes share the blocks of
+//! the code they share, and a change of translation costs none. A block ends at a branch, at the
+//! end of its page, or after [`MAX_INSTRUCTIONS`].
+//!
+//! Whether the code is still what was decoded is asked once in each *epoch*: a new epoch begins
+//! when somebody may have changed code (KVM_RUN, an instruction-cache maintenance operation), and in
+//! it a block compares its source bytes before its first run.
+
+use crate::arch::{Arch, Insn};
+use crate::tlb::{PAGE_MASK, PAGE_SIZE};
+use std::collections::HashMap;
+use understudy_memory::host;
+
+/// A block ends after this many instructions.
+pub const MAX_INSTRUCTIONS: usize = 64;
+
+/// A block of instructions, as decoded.
+pub struct Block<A: Arch> {
+    /// The instructions.
+    pub insns: Box<[Insn<A>]>,
+    /// The bytes they were decoded from.
+    source: Box<[u8]>,
+    epoch: u64,
+    /// How often it ran in the interpreter.
+    pub(crate) count: u32,
+}
+
+/// The blocks of one page in one mode.
+pub struct Page<A: Arch> {
+    /// By offset from the start of the page, in units of [`Arch::INSN_ALIGN`].
+    blocks: Box<[Option<Box<Block<A>>>]>,
+}
+
+/// Index of a [`Page`] in a [`Cache`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PageIndex(u32);
+
+/// All blocks of a vCPU.
+pub struct Cache<A: Arch> {
+    pages: Vec<Page<A>>,
+    index: HashMap<(u64, u32), PageIndex>,
+    blocks: usize,
+}
+
+/// Blocks that a cache holds at most; then it is emptied.
+const CAPACITY: usize = 64 * 1024;
+
+impl<A: Arch> Default for Cache<A> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<A: Arch> Cache<A> {
+    /// An empty cache.
+    pub fn new() -> Cache<A> {
+        Cache {
+            pages: Vec::new(),
+            index: HashMap::new(),
+            blocks: 0,
+        }
+    }
+
+    /// Whether the cache holds as much as it may and must be emptied.
+    pub fn full(&self) -> bool {
+        self.blocks >= CAPACITY
+    }
+
+    /// Forgets all blocks; every [`PageIndex`] is void.
+    pub fn clear(&mut self) {
+        *self = Self::new();
+    }
+
+    /// The page at this physical address in this mode.
+    pub fn page(&mut self, physical: u64, mode: u32) -> PageIndex {
+        *self.index.entry((physical, mode)).or_insert_with(|| {
+            let blocks = (0..PAGE_SIZE / A::INSN_ALIGN).map(|_| None).collect();
+            self.pages.push(Page { blocks });
+            PageIndex(self.pages.len() as u32 - 1)
+        })
+    }
+
+    /// The block at `offset` in `page`, which is decoded if need be, and again if its source,
+    /// at `host`, is not the same in this epoch.
+    ///
+    /// # Safety
+    ///
+    /// `host` is the address of the page in the host, as the architecture's fetch gave it.
+    #[inline(always)]
+    pub unsafe fn block(
+        &mut self,
+        page: PageIndex,
+        offset: u64,
+        mode: u32,
+        host: *const u8,
+        epoch: u64,
+    ) -> Option<&mut Block<A>> {
+        let slot = &mut self.pages[page.0 as usize].blocks
+            [((offset & PAGE_MASK) / A::INSN_ALIGN) as usize];
+        let current = match slot {
+            Some(block) if block.epoch == epoch => true,
+            // SAFETY: passed on from the caller.
+            Some(block) => unsafe { block.check(offset, host, epoch) },
+            None => false,
+        };
+        if !current {
+            // SAFETY: passed on from the caller.
+            let block = unsafe { decode(offset, mode, host, epoch) }?;
+            self.blocks += slot.is_none() as usize;
+            *slot = Some(Box::new(block));
+        }
+        slot.as_deref_mut()
+    }
+}
+
+impl<A: Arch> Block<A> {
+    /// Compares the source; the block is good for this epoch if it is the same.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Cache::block`].
+    #[cold]
+    unsafe fn check(&mut self, offset: u64, host: *const u8, epoch: u64) -> bool {
+        let mut now = [0; MAX_INSTRUCTIONS * 16];
+        let now = &mut now[..self.source.len()];
+        // SAFETY: passed on from the caller; the source lies in the page.
+        if unsafe { read(host.wrapping_add((offset & PAGE_MASK) as usize), now) }.is_err()
+            || *now != *self.source
+        {
+            return false;
+        }
+        self.epoch = epoch;
+        true
+    }
+}
+
+/// Reads code.
+///
+/// # Safety
+///
+/// `from` and the bytes after it lie in one page that the architecture's fetch gave.
+unsafe fn read(from: *const u8, to: &mut [u8]) -> Result<(), host::HostFault> {
+    for (i, chunk) in to.chunks_mut(4).enumerate() {
+        let at = from.wrapping_add(4 * i).cast_mut();
+        if chunk.len() == 4 {
+            // SAFETY: passed on from the caller; the access is guarded.
+            let word = unsafe { host::load(at, 2) }? as u32;
+            chunk.copy_from_slice(&word.to_le_bytes());
+        } else {
+            for (j, byte) in chunk.iter_mut().enumerate() {
+                // SAFETY: as above.
+                *byte = unsafe { host::load(at.wrapping_add(j), 0) }? as u8;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Decodes the block at `offset`; none if the page cannot be read.
+///
+/// # Safety
+///
+/// As for [`Cache::block`].
+#[cold]
+unsafe fn decode<A: Arch>(offset: u64, mode: u32, host: *const u8, epoch: u64) -> Option<Block<A>> {
+    let offset = (offset & PAGE_MASK) as usize;
+    let mut source = vec![0; (PAGE_SIZE as usize - offset).min(MAX_INSTRUCTIONS * 16)];
+    // SAFETY: passed on from the caller; the bytes lie in the page.
+    unsafe { read(host.wrapping_add(offset), &mut source) }.ok()?;
+    let mut insns = Vec::new();
+    let mut at = 0;
+    while insns.len() < MAX_INSTRUCTIONS && at < source.len() {
+        let insn = A::decode(mode, &source[at..]);
+        at += insn.length as usize;
+        insns.push(insn);
+        if insn.def.ends_block {
+            break;
+        }
+    }
+    source.truncate(at);
+    Some(Block {
+        insns: insns.into(),
+        source: source.into(),
+        epoch,
+        count: 0,
+    })
+}

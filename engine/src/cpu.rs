@@ -1,0 +1,127 @@
+//! A vCPU's hot state: what the interpreter and compiled code work on.
+
+use crate::arch::Arch;
+use crate::emit::Slot;
+use crate::request::Requests;
+use crate::tlb::{Entry, Tlb};
+use std::sync::Arc;
+
+/// A vCPU. The first fields are known to compiled code by their offsets.
+#[repr(C)]
+pub struct Cpu<A: Arch> {
+    /// The register file.
+    pub regs: [u64; Slot::COUNT],
+    /// Address of the instruction being executed or, between instructions, of the next.
+    pub pc: u64,
+    /// TLB context of accesses at the current privilege level.
+    pub context: u64,
+    /// TLB context of accesses with the unprivileged level's rights.
+    pub context_unprivileged: u64,
+    /// Guest instructions executed so far; counted by the block, when it begins.
+    pub instructions: u64,
+    pub(crate) tlb_base: *const Entry,
+    pub(crate) request_word: *const u32,
+    epoch: u64,
+    fetch_flush: bool,
+    pub(crate) mode: u32,
+    pub(crate) length: u64,
+    tlb: Tlb,
+    requests: Arc<Requests>,
+    /// The rest of the architectural state.
+    pub state: A::State,
+}
+
+// SAFETY: the raw pointers lead into `tlb` (a box of this value's own) and `requests` (shared, and
+// made of atomics).
+unsafe impl<A: Arch> Send for Cpu<A> where A::State: Send {}
+
+impl<A: Arch> Cpu<A> {
+    /// A vCPU with all slots 0.
+    pub fn new(state: A::State, requests: Arc<Requests>) -> Cpu<A> {
+        let tlb = Tlb::new();
+        Cpu {
+            regs: [0; Slot::COUNT],
+            pc: 0,
+            context: 0,
+            context_unprivileged: 0,
+            instructions: 0,
+            tlb_base: tlb.base(),
+            request_word: requests.word(),
+            epoch: 0,
+            fetch_flush: false,
+            mode: 0,
+            length: A::INSN_ALIGN,
+            tlb,
+            requests,
+            state,
+        }
+    }
+
+    /// What a slot holds.
+    #[inline(always)]
+    pub fn slot(&self, slot: Slot) -> u64 {
+        self.regs[slot.index()]
+    }
+
+    /// Sets a slot.
+    #[inline(always)]
+    pub fn set_slot(&mut self, slot: Slot, value: u64) {
+        self.regs[slot.index()] = value;
+    }
+
+    /// The TLB for data accesses.
+    #[inline(always)]
+    pub fn tlb(&mut self) -> &mut Tlb {
+        &mut self.tlb
+    }
+
+    /// The same, to look only.
+    #[inline(always)]
+    pub(crate) fn tlb_ref(&self) -> &Tlb {
+        &self.tlb
+    }
+
+    /// What others want of this vCPU.
+    pub fn requests(&self) -> &Arc<Requests> {
+        &self.requests
+    }
+
+    /// Whether [`Arch::service`] is due.
+    #[inline(always)]
+    pub(crate) fn requests_pending(&self) -> bool {
+        self.requests.any()
+    }
+
+    /// Begins a new epoch: blocks compare their source bytes before they run again, as somebody
+    /// may have changed code.
+    pub fn new_epoch(&mut self) {
+        self.epoch += 1;
+    }
+
+    /// The epoch, see [`crate::block`].
+    #[inline(always)]
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Forgets the translations of instruction fetches, before the next block.
+    pub fn flush_fetches(&mut self) {
+        self.fetch_flush = true;
+    }
+
+    #[inline(always)]
+    pub(crate) fn take_fetch_flush(&mut self) -> bool {
+        std::mem::take(&mut self.fetch_flush)
+    }
+
+    /// Forgets all translations, of data and of instructions.
+    pub fn flush_all(&mut self) {
+        self.tlb.clear();
+        self.fetch_flush = true;
+    }
+
+    /// The mode of the block that is being run.
+    pub fn block_mode(&self) -> u32 {
+        self.mode
+    }
+}

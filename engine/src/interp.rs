@@ -1,0 +1,108 @@
+//! The interpreter: [`Emit`] where values are numbers and every operation happens at once.
+
+use crate::access;
+use crate::arch::Arch;
+use crate::cpu::Cpu;
+use crate::emit::{Binary, Cmp, Emit, Helper, Mem, Rmw, Slot, Stop, Unary};
+
+impl<A: Arch> Emit for Cpu<A> {
+    type Arch = A;
+    type Val = u64;
+    type Stop = Stop;
+    const COMPILES: bool = false;
+
+    #[inline(always)]
+    fn mode(&self) -> u32 {
+        self.mode
+    }
+    #[inline(always)]
+    fn imm(&mut self, value: u64) -> u64 {
+        value
+    }
+    #[inline(always)]
+    fn get(&mut self, slot: Slot) -> u64 {
+        self.slot(slot)
+    }
+    #[inline(always)]
+    fn put(&mut self, slot: Slot, value: u64) {
+        self.set_slot(slot, value);
+    }
+    #[inline(always)]
+    fn unary(&mut self, op: Unary, a: u64) -> u64 {
+        op.eval(a)
+    }
+    #[inline(always)]
+    fn binary(&mut self, op: Binary, a: u64, b: u64) -> u64 {
+        op.eval(a, b)
+    }
+    #[inline(always)]
+    fn compare(&mut self, op: Cmp, a: u64, b: u64) -> u64 {
+        op.eval(a, b)
+    }
+    #[inline(always)]
+    fn select(&mut self, condition: u64, a: u64, b: u64) -> u64 {
+        if condition != 0 { a } else { b }
+    }
+
+    #[inline(always)]
+    fn load(&mut self, address: u64, mem: Mem) -> Result<u64, Stop> {
+        access::load(self, address, mem)
+    }
+    #[inline(always)]
+    fn store(&mut self, address: u64, value: u64, mem: Mem) -> Result<(), Stop> {
+        access::store(self, address, value, mem)
+    }
+    #[inline(always)]
+    fn load_pair(&mut self, address: u64, mem: Mem) -> Result<(u64, u64), Stop> {
+        access::load_pair(self, address, mem)
+    }
+    #[inline(always)]
+    fn store_pair(&mut self, address: u64, values: (u64, u64), mem: Mem) -> Result<(), Stop> {
+        access::store_pair(self, address, values, mem)
+    }
+    #[inline(always)]
+    fn rmw(&mut self, op: Rmw, address: u64, operand: u64, mem: Mem) -> Result<u64, Stop> {
+        access::rmw(self, op, address, operand, mem)
+    }
+    #[inline(always)]
+    fn compare_exchange(
+        &mut self,
+        address: u64,
+        expected: u64,
+        new: u64,
+        mem: Mem,
+    ) -> Result<u64, Stop> {
+        access::compare_exchange(self, address, expected, new, mem)
+    }
+    #[inline(always)]
+    fn fence(&mut self) {
+        std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
+    }
+
+    #[inline(always)]
+    fn helper(&mut self, helper: &'static Helper<A>, arguments: [u64; 4]) -> Result<u64, Stop> {
+        (helper.call)(self, arguments)
+    }
+
+    #[inline(always)]
+    fn pc(&mut self) -> u64 {
+        self.pc
+    }
+    // The loop adds the length after each instruction, so a target stands that much lower.
+    #[inline(always)]
+    fn jump(&mut self, offset: i64) {
+        self.jump_to(self.pc.wrapping_add_signed(offset));
+    }
+    #[inline(always)]
+    fn branch(&mut self, condition: u64, offset: i64) {
+        let next = self.pc.wrapping_add(self.length);
+        let target = self.pc.wrapping_add_signed(offset);
+        self.jump_to(if condition != 0 { target } else { next });
+    }
+    #[inline(always)]
+    fn jump_to(&mut self, target: u64) {
+        self.pc = target.wrapping_sub(self.length);
+    }
+    #[inline(always)]
+    fn end_block(&mut self) {}
+}

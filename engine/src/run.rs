@@ -1,0 +1,187 @@
+//! The run loop of a vCPU: from block to block, until something is to be asked of the caller.
+
+use crate::arch::{Arch, Fetch};
+use crate::block::{Cache, PageIndex};
+use crate::cpu::Cpu;
+use crate::emit::Stop;
+use crate::request::Requests;
+use crate::tlb::{PAGE_MASK, PAGE_SIZE};
+use std::sync::Arc;
+
+/// Entries of the TLB for instruction fetches.
+const FETCH_ENTRIES: usize = 256;
+
+#[derive(Clone, Copy)]
+struct FetchEntry {
+    /// Virtual page and context, as in [`crate::tlb`].
+    tag: u64,
+    mode: u32,
+    page: PageIndex,
+    fetch: Fetch,
+}
+
+/// A vCPU with all that it runs by.
+pub struct Engine<A: Arch> {
+    /// The state.
+    pub cpu: Cpu<A>,
+    cache: Cache<A>,
+    fetches: Box<[Option<FetchEntry>; FETCH_ENTRIES]>,
+    epoch: u64,
+}
+
+// SAFETY: the raw pointers in `fetches` are addresses of guest memory, used under the same rules on
+// any thread.
+unsafe impl<A: Arch> Send for Engine<A> where A::State: Send {}
+
+impl<A: Arch> Engine<A> {
+    /// A vCPU with this state that others reach by `requests`.
+    pub fn new(state: A::State, requests: Arc<Requests>) -> Engine<A> {
+        Engine {
+            cpu: Cpu::new(state, requests),
+            cache: Cache::new(),
+            fetches: Box::new([None; FETCH_ENTRIES]),
+            epoch: 0,
+        }
+    }
+
+    /// Runs until there is something to ask of the caller; the architecture has noted what.
+    ///
+    /// Each call begins a new epoch, as the caller may have written to guest memory.
+    pub fn run(&mut self) {
+        self.cpu.new_epoch();
+        self.cpu.requests().clone().enter();
+        while self.turn().is_ok() {}
+        self.cpu.requests().leave();
+    }
+
+    /// Runs until the next time that the dispatcher has to look around.
+    fn turn(&mut self) -> Result<(), Stop> {
+        loop {
+            if self.cpu.requests_pending() {
+                match A::service(&mut self.cpu) {
+                    Err(Stop::Exit) => return Err(Stop::Exit),
+                    Ok(()) | Err(Stop::Redirect) => {}
+                }
+            }
+            if self.cpu.take_fetch_flush() {
+                self.fetches.fill(None);
+            }
+            self.epoch = self.cpu.epoch();
+            if A::stepping(&self.cpu) {
+                self.step()?;
+                continue;
+            }
+            match self.block() {
+                Ok(()) | Err(Stop::Redirect) => {}
+                Err(Stop::Exit) => return Err(Stop::Exit),
+            }
+        }
+    }
+
+    /// The page that `pc` is in.
+    #[inline(always)]
+    fn fetch(&mut self) -> Result<FetchEntry, Stop> {
+        let mode = A::mode(&self.cpu);
+        self.cpu.mode = mode;
+        let pc = self.cpu.pc;
+        let tag = pc & !PAGE_MASK | self.cpu.context;
+        let index = (pc / PAGE_SIZE) as usize % FETCH_ENTRIES;
+        match &self.fetches[index] {
+            Some(entry)
+                if entry.tag == tag && entry.mode == mode && pc & (A::INSN_ALIGN - 1) == 0 =>
+            {
+                Ok(*entry)
+            }
+            _ => self.fetch_slow(tag, mode, index),
+        }
+    }
+
+    #[cold]
+    fn fetch_slow(&mut self, tag: u64, mode: u32, index: usize) -> Result<FetchEntry, Stop> {
+        let fetch = A::fetch(&mut self.cpu)?;
+        if self.cache.full() {
+            self.cache.clear();
+            self.fetches.fill(None);
+        }
+        let page = self.cache.page(fetch.physical, mode);
+        let entry = FetchEntry {
+            tag,
+            mode,
+            page,
+            fetch,
+        };
+        if fetch.cache {
+            self.fetches[index] = Some(entry);
+        }
+        Ok(entry)
+    }
+
+    /// Runs one block.
+    #[inline(always)]
+    fn block(&mut self) -> Result<(), Stop> {
+        let entry = self.fetch()?;
+        if entry.fetch.careful {
+            return self.one(entry);
+        }
+        let (mode, host) = (entry.mode, entry.fetch.host);
+        // SAFETY: `host` is what the architecture's fetch gave; entries are flushed when the
+        // translation changes.
+        let block = unsafe {
+            self.cache
+                .block(entry.page, self.cpu.pc, mode, host, self.epoch)
+        };
+        let Some(block) = block else {
+            let pc = self.cpu.pc;
+            return Err(A::host_fault(&mut self.cpu, pc));
+        };
+        block.count += 1;
+        interpret(&mut self.cpu, &block.insns)
+    }
+
+    /// Runs one instruction by itself, between the architecture's two hooks.
+    fn one(&mut self, entry: FetchEntry) -> Result<(), Stop> {
+        A::before_insn(&mut self.cpu)?;
+        let (mode, host) = (entry.mode, entry.fetch.host);
+        // SAFETY: as in `block`.
+        let block = unsafe {
+            self.cache
+                .block(entry.page, self.cpu.pc, mode, host, self.epoch)
+        };
+        let result = match block {
+            Some(block) => interpret(&mut self.cpu, &block.insns[..1]),
+            None => {
+                let pc = self.cpu.pc;
+                Err(A::host_fault(&mut self.cpu, pc))
+            }
+        };
+        A::after_insn(&mut self.cpu, result.err());
+        result
+    }
+
+    /// One instruction while the architecture says that it is stepping.
+    fn step(&mut self) -> Result<(), Stop> {
+        let result = match self.fetch() {
+            Ok(entry) => self.one(entry),
+            Err(stop) => {
+                A::after_insn(&mut self.cpu, Some(stop));
+                Err(stop)
+            }
+        };
+        match result {
+            Ok(()) | Err(Stop::Redirect) => Ok(()),
+            Err(Stop::Exit) => Err(Stop::Exit),
+        }
+    }
+}
+
+/// Runs decoded instructions one after the other.
+#[inline(always)]
+fn interpret<A: Arch>(cpu: &mut Cpu<A>, insns: &[crate::arch::Insn<A>]) -> Result<(), Stop> {
+    cpu.instructions += insns.len() as u64;
+    for insn in insns {
+        cpu.length = insn.length as u64;
+        (insn.interpret)(cpu, &insn.operands)?;
+        cpu.pc = cpu.pc.wrapping_add(insn.length as u64);
+    }
+    Ok(())
+}
