@@ -3,6 +3,7 @@
 //! The vCPU runs EL1 and EL0; EL2 is this crate.
 #![forbid(unsafe_code)]
 
+pub mod crypto;
 pub mod debug;
 pub mod exceptions;
 pub mod exit;
@@ -10,6 +11,7 @@ pub mod insn;
 pub mod machine;
 pub mod mmu;
 pub mod regs;
+pub mod simd;
 pub mod state;
 pub mod sysregs;
 pub mod timers;
