@@ -7,6 +7,7 @@ pub mod crypto;
 pub mod debug;
 pub mod exceptions;
 pub mod exit;
+pub mod fp;
 pub mod insn;
 pub mod machine;
 pub mod mmu;

@@ -1,0 +1,241 @@
+//! Arithmetic: addition to fused multiply-add.
+
+use super::round::{Real, product};
+use super::{Float, Fp, fpsr};
+
+impl Fp {
+    /// "FPAdd": `a + b`.
+    #[inline]
+    pub fn add<F: Float>(&mut self, a: F, b: F) -> F {
+        match F::host_add(self, a, b) {
+            Some(sum) => sum,
+            None => self.soft_add(a, b),
+        }
+    }
+
+    /// "FPSub": `a - b`. The sign of `b` is part of the subtraction, not of a NaN in `b`.
+    #[inline]
+    pub fn sub<F: Float>(&mut self, a: F, b: F) -> F {
+        if b.is_nan() {
+            self.soft_add(a, b)
+        } else {
+            self.add(a, b.neg())
+        }
+    }
+
+    /// "FPMul": `a * b`.
+    #[inline]
+    pub fn mul<F: Float>(&mut self, a: F, b: F) -> F {
+        match F::host_mul(self, a, b) {
+            Some(product) => product,
+            None => self.soft_mul(a, b, false),
+        }
+    }
+
+    /// "FPMulX": `a * b`, but zero times infinity is two.
+    #[inline]
+    pub fn mulx<F: Float>(&mut self, a: F, b: F) -> F {
+        match F::host_mul(self, a, b) {
+            Some(product) => product,
+            None => self.soft_mul(a, b, true),
+        }
+    }
+
+    /// "FPDiv": `a / b`.
+    #[inline]
+    pub fn div<F: Float>(&mut self, a: F, b: F) -> F {
+        match F::host_div(self, a, b) {
+            Some(quotient) => quotient,
+            None => self.soft_div(a, b),
+        }
+    }
+
+    /// "FPSqrt": the square root of `a`.
+    #[inline]
+    pub fn sqrt<F: Float>(&mut self, a: F) -> F {
+        match F::host_sqrt(self, a) {
+            Some(root) => root,
+            None => self.soft_sqrt(a),
+        }
+    }
+
+    /// "FPMulAdd": `addend + a * b`, rounded once.
+    #[inline]
+    pub fn mul_add<F: Float>(&mut self, addend: F, a: F, b: F) -> F {
+        match F::host_mul_add(self, addend, a, b) {
+            Some(sum) => sum,
+            None => self.soft_mul_add(addend, a, b),
+        }
+    }
+
+    pub(super) fn soft_add<F: Float>(&mut self, a: F, b: F) -> F {
+        let (x, y) = (self.unpack(a), self.unpack(b));
+        if let Some(nan) = self.process_nans([a, b]) {
+            return nan;
+        }
+        match (x.is_inf(), y.is_inf()) {
+            (true, true) if x.sign != y.sign => self.invalid(),
+            (true, _) => F::infinity(x.sign),
+            (_, true) => F::infinity(y.sign),
+            _ if x.is_zero() && y.is_zero() && x.sign == y.sign => F::zero(x.sign),
+            _ => self.round_sum(x.real().add(y.real())),
+        }
+    }
+
+    pub(super) fn soft_mul<F: Float>(&mut self, a: F, b: F, extended: bool) -> F {
+        let (x, y) = (self.unpack(a), self.unpack(b));
+        if let Some(nan) = self.process_nans([a, b]) {
+            return nan;
+        }
+        let sign = x.sign != y.sign;
+        match (x.is_inf() || y.is_inf(), x.is_zero() || y.is_zero()) {
+            (true, true) if extended => F::two(sign),
+            (true, true) => self.invalid(),
+            (true, false) => F::infinity(sign),
+            (false, true) => F::zero(sign),
+            (false, false) => self.round(product(x, y)),
+        }
+    }
+
+    pub(super) fn soft_div<F: Float>(&mut self, a: F, b: F) -> F {
+        let (x, y) = (self.unpack(a), self.unpack(b));
+        if let Some(nan) = self.process_nans([a, b]) {
+            return nan;
+        }
+        let sign = x.sign != y.sign;
+        if x.is_inf() && y.is_inf() || x.is_zero() && y.is_zero() {
+            return self.invalid();
+        }
+        if x.is_inf() || y.is_zero() {
+            if !x.is_inf() {
+                self.raise(fpsr::DZC);
+            }
+            return F::infinity(sign);
+        }
+        if x.is_zero() || y.is_inf() {
+            return F::zero(sign);
+        }
+        // A dividend of 127 or 128 bits over a divisor of 64: a quotient of at least 63 bits.
+        let up = x.mant.leading_zeros() + 64;
+        let dividend = u128::from(x.mant) << up;
+        let by = y.mant.leading_zeros();
+        let divisor = u128::from(y.mant << by);
+        let value = Real {
+            sign,
+            mant: dividend / divisor,
+            exp: x.exp - up as i32 - (y.exp - by as i32),
+            sticky: dividend % divisor != 0,
+        };
+        self.round(value)
+    }
+
+    pub(super) fn soft_sqrt<F: Float>(&mut self, a: F) -> F {
+        let x = self.unpack(a);
+        if let Some(nan) = self.process_nans([a]) {
+            return nan;
+        }
+        if x.is_zero() {
+            return F::zero(x.sign);
+        }
+        if x.sign {
+            return self.invalid();
+        }
+        if x.is_inf() {
+            return F::infinity(false);
+        }
+        // A square of 127 or 128 bits with an even exponent: a root of 64 bits.
+        let mut up = x.mant.leading_zeros() + 64;
+        if (x.exp - up as i32) % 2 != 0 {
+            up -= 1;
+        }
+        let square = u128::from(x.mant) << up;
+        let root = square.isqrt();
+        let value = Real {
+            sign: false,
+            mant: root,
+            exp: (x.exp - up as i32) / 2,
+            sticky: root * root != square,
+        };
+        self.round(value)
+    }
+
+    pub(super) fn soft_mul_add<F: Float>(&mut self, addend: F, a: F, b: F) -> F {
+        let (z, x, y) = (self.unpack(addend), self.unpack(a), self.unpack(b));
+        let inf_times_zero = x.is_inf() && y.is_zero() || x.is_zero() && y.is_inf();
+        if let Some(nan) = self.process_nans([addend, a, b]) {
+            if addend.is_nan() && !addend.is_snan() && inf_times_zero {
+                return self.invalid();
+            }
+            return nan;
+        }
+        let sign = x.sign != y.sign;
+        let inf = x.is_inf() || y.is_inf();
+        if inf_times_zero || z.is_inf() && inf && z.sign != sign {
+            return self.invalid();
+        }
+        if z.is_inf() {
+            return F::infinity(z.sign);
+        }
+        if inf {
+            return F::infinity(sign);
+        }
+        if z.is_zero() && (x.is_zero() || y.is_zero()) && z.sign == sign {
+            return F::zero(sign);
+        }
+        self.round_sum(z.real().add(product(x, y)))
+    }
+
+    /// "FPRecipStepFused": `2.0 - a * b`, rounded once; FRECPS.
+    pub fn recip_step_fused<F: Float>(&mut self, a: F, b: F) -> F {
+        self.step_fused(
+            a,
+            b,
+            F::two(false),
+            Real {
+                sign: false,
+                mant: 2,
+                exp: 0,
+                sticky: false,
+            },
+            0,
+        )
+    }
+
+    /// "FPRSqrtStepFused": `(3.0 - a * b) / 2.0`, rounded once; FRSQRTS.
+    pub fn rsqrt_step_fused<F: Float>(&mut self, a: F, b: F) -> F {
+        let three = Real {
+            sign: false,
+            mant: 3,
+            exp: 0,
+            sticky: false,
+        };
+        self.step_fused(a, b, F::one_point_five(false), three, 1)
+    }
+
+    /// `(constant - a * b) / 2^halvings`, or `undefined` for zero times infinity.
+    fn step_fused<F: Float>(
+        &mut self,
+        a: F,
+        b: F,
+        undefined: F,
+        constant: Real,
+        halvings: i32,
+    ) -> F {
+        let a = a.neg();
+        let (x, y) = (self.unpack(a), self.unpack(b));
+        if let Some(nan) = self.process_nans([a, b]) {
+            return nan;
+        }
+        match (x.is_inf() || y.is_inf(), x.is_zero() || y.is_zero()) {
+            (true, true) => undefined,
+            (true, false) => F::infinity(x.sign != y.sign),
+            _ => {
+                let sum = constant.add(product(x, y));
+                self.round_sum(Real {
+                    exp: sum.exp - halvings,
+                    ..sum
+                })
+            }
+        }
+    }
+}
