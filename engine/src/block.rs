@@ -25,6 +25,8 @@ pub struct Block<A: Arch> {
     epoch: u64,
     /// How often it ran in the interpreter.
     pub(crate) count: u32,
+    /// The compiled region that it is an entry of.
+    pub(crate) region: Option<crate::region::Entry>,
 }
 
 /// The blocks of one page in one mode.
@@ -108,14 +110,49 @@ impl<A: Arch> Cache<A> {
         if !current {
             // SAFETY: passed on from the caller.
             let block = unsafe { decode(offset, mode, host, epoch) }?;
-            self.blocks += slot.is_none() as usize;
-            *slot = Some(Box::new(block));
+            let fresh = self.slot(page, offset).replace(Box::new(block)).is_none();
+            self.blocks += fresh as usize;
         }
-        slot.as_deref_mut()
+        self.slot(page, offset).as_deref_mut()
+    }
+}
+
+impl<A: Arch> Cache<A> {
+    fn slot(&mut self, page: PageIndex, offset: u64) -> &mut Option<Box<Block<A>>> {
+        &mut self.pages[page.0 as usize].blocks[((offset & PAGE_MASK) / A::INSN_ALIGN) as usize]
+    }
+
+    /// The block at `offset` in `page`, if it has been decoded.
+    pub(crate) fn peek(&mut self, page: PageIndex, offset: u32) -> Option<&mut Block<A>> {
+        self.slot(page, offset as u64).as_deref_mut()
+    }
+
+    /// Whether the block at `offset` is what it was when it was decoded, in this epoch.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Cache::block`].
+    pub(crate) unsafe fn unchanged(
+        &mut self,
+        page: PageIndex,
+        offset: u64,
+        host: *const u8,
+        epoch: u64,
+    ) -> bool {
+        match self.slot(page, offset) {
+            // SAFETY: passed on from the caller.
+            Some(block) => block.epoch == epoch || unsafe { block.check(offset, host, epoch) },
+            None => false,
+        }
     }
 }
 
 impl<A: Arch> Block<A> {
+    /// Bytes of the block.
+    pub(crate) fn length(&self) -> u32 {
+        self.source.len() as u32
+    }
+
     /// Compares the source; the block is good for this epoch if it is the same.
     ///
     /// # Safety
@@ -185,5 +222,6 @@ unsafe fn decode<A: Arch>(offset: u64, mode: u32, host: *const u8, epoch: u64) -
         source: source.into(),
         epoch,
         count: 0,
+        region: None,
     })
 }

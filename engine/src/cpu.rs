@@ -21,6 +21,10 @@ pub struct Cpu<A: Arch> {
     pub instructions: u64,
     pub(crate) tlb_base: *const Entry,
     pub(crate) request_word: *const u32,
+    /// What ended the instruction that compiled code was in; 0 if nothing.
+    pub(crate) status: u64,
+    /// What a slow path of compiled code gave.
+    pub(crate) results: [u64; 2],
     epoch: u64,
     fetch_flush: bool,
     pub(crate) mode: u32,
@@ -47,6 +51,8 @@ impl<A: Arch> Cpu<A> {
             instructions: 0,
             tlb_base: tlb.base(),
             request_word: requests.word(),
+            status: 0,
+            results: [0; 2],
             epoch: 0,
             fetch_flush: false,
             mode: 0,

@@ -17,10 +17,13 @@
 pub mod access;
 pub mod arch;
 pub mod block;
+pub mod code;
+pub mod compile;
 pub mod cpu;
 pub mod emit;
 mod interp;
 pub mod ir;
+mod region;
 pub mod request;
 pub mod run;
 pub mod tlb;

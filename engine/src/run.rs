@@ -2,9 +2,11 @@
 
 use crate::arch::{Arch, Fetch};
 use crate::block::{Cache, PageIndex};
+use crate::compile;
 use crate::cpu::Cpu;
 use crate::emit::Stop;
-use crate::request::Requests;
+use crate::region::Regions;
+use crate::request::{COMPILED, Requests};
 use crate::tlb::{PAGE_MASK, PAGE_SIZE};
 use std::sync::Arc;
 
@@ -26,7 +28,26 @@ pub struct Engine<A: Arch> {
     pub cpu: Cpu<A>,
     cache: Cache<A>,
     fetches: Box<[Option<FetchEntry>; FETCH_ENTRIES]>,
+    regions: Regions<A>,
+    tier: Tier,
     epoch: u64,
+}
+
+/// How code is run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Tier {
+    /// Interpreted, always.
+    Interpret,
+    /// Compiled when a block runs for the so-many-th time, 1 being the first, and waited for.
+    Compile(u32),
+    /// Interpreted until it has run so often, then compiled on another thread.
+    Adaptive(u32),
+}
+
+impl Default for Tier {
+    fn default() -> Self {
+        Tier::Adaptive(2000)
+    }
 }
 
 // SAFETY: the raw pointers in `fetches` are addresses of guest memory, used under the same rules on
@@ -37,11 +58,26 @@ impl<A: Arch> Engine<A> {
     /// A vCPU with this state that others reach by `requests`.
     pub fn new(state: A::State, requests: Arc<Requests>) -> Engine<A> {
         Engine {
+            regions: Regions::new(requests.clone()),
+            tier: Tier::default(),
             cpu: Cpu::new(state, requests),
             cache: Cache::new(),
             fetches: Box::new([None; FETCH_ENTRIES]),
             epoch: 0,
         }
+    }
+
+    /// Decides how code is run from now on.
+    pub fn set_tier(&mut self, tier: Tier) {
+        self.tier = tier;
+        self.clear();
+    }
+
+    /// Forgets all that was decoded and compiled.
+    fn clear(&mut self) {
+        self.cache.clear();
+        self.regions.clear();
+        self.fetches.fill(None);
     }
 
     /// Runs until there is something to ask of the caller; the architecture has noted what.
@@ -50,7 +86,9 @@ impl<A: Arch> Engine<A> {
     pub fn run(&mut self) {
         self.cpu.new_epoch();
         self.cpu.requests().clone().enter();
-        while self.turn().is_ok() {}
+        if A::service(&mut self.cpu) != Err(Stop::Exit) {
+            while self.turn().is_ok() {}
+        }
         self.cpu.requests().leave();
     }
 
@@ -58,6 +96,10 @@ impl<A: Arch> Engine<A> {
     fn turn(&mut self) -> Result<(), Stop> {
         loop {
             if self.cpu.requests_pending() {
+                if self.cpu.requests().take(COMPILED) != 0 && !self.regions.collect(&mut self.cache)
+                {
+                    self.clear();
+                }
                 match A::service(&mut self.cpu) {
                     Err(Stop::Exit) => return Err(Stop::Exit),
                     Ok(()) | Err(Stop::Redirect) => {}
@@ -100,8 +142,7 @@ impl<A: Arch> Engine<A> {
     fn fetch_slow(&mut self, tag: u64, mode: u32, index: usize) -> Result<FetchEntry, Stop> {
         let fetch = A::fetch(&mut self.cpu)?;
         if self.cache.full() {
-            self.cache.clear();
-            self.fetches.fill(None);
+            self.clear();
         }
         let page = self.cache.page(fetch.physical, mode);
         let entry = FetchEntry {
@@ -134,8 +175,44 @@ impl<A: Arch> Engine<A> {
             let pc = self.cpu.pc;
             return Err(A::host_fault(&mut self.cpu, pc));
         };
+        if let Some(region) = block.region {
+            let (cache, cpu) = (&mut self.cache, &mut self.cpu);
+            // SAFETY: `host` as above; the vCPU is at the block.
+            if let Some(status) = unsafe { self.regions.run(cache, cpu, region, host, self.epoch) }
+            {
+                return compile::outcome(status);
+            }
+            return self.out_of_date(entry);
+        }
         block.count += 1;
+        let hot = match self.tier {
+            Tier::Adaptive(threshold) => block.count == threshold,
+            Tier::Compile(count) => block.count == count,
+            Tier::Interpret => false,
+        };
+        if hot {
+            let offset = (self.cpu.pc & PAGE_MASK) as u32;
+            let now = matches!(self.tier, Tier::Compile(_));
+            if !self
+                .regions
+                .request(&mut self.cache, entry.page, mode, offset, now)
+            {
+                self.clear();
+            }
+            return Ok(());
+        }
         interpret(&mut self.cpu, &block.insns)
+    }
+
+    /// The block at hand is as it was, but others of its region have changed.
+    #[cold]
+    fn out_of_date(&mut self, entry: FetchEntry) -> Result<(), Stop> {
+        let offset = (self.cpu.pc & PAGE_MASK) as u32;
+        if let Some(block) = self.cache.peek(entry.page, offset) {
+            block.region = None;
+            block.count = 0;
+        }
+        Ok(())
     }
 
     /// Runs one instruction by itself, between the architecture's two hooks.

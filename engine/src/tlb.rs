@@ -46,6 +46,13 @@ pub struct Entry {
     reserved: u64,
 }
 
+impl Entry {
+    /// Base-2 logarithm of an entry's size.
+    pub const SIZE_LOG2: u32 = size_of::<Entry>().trailing_zeros();
+    /// Base-2 logarithm of a page's size.
+    pub const PAGE_SHIFT: u32 = PAGE_SIZE.trailing_zeros();
+}
+
 const EMPTY: Entry = Entry {
     load: INVALID,
     store: INVALID,

@@ -1,0 +1,1149 @@
+//! The region compiler: from recorded blocks to machine code, by way of Cranelift.
+//!
+//! ```text
+//!  ir::Block, ir::Block, ...      the blocks of one page that reach each other
+//!      │ dirty-slot analysis      which slots may be newer in host registers than in memory
+//!      ▼
+//!  Cranelift function             a slot is an SSA variable: it lives in a host register across
+//!      │                          back edges; fast paths of memory accesses are inline
+//!      ▼
+//!  machine code                   position-independent, calls by absolute address
+//! ```
+//!
+//! The code is `extern "C" fn(cpu: *mut Cpu<A>, entry: u64) -> u64`. It begins at one of the region's
+//! entry blocks and returns [`DISPATCH`] with [`Cpu::pc`] set, or what a stop left in `cpu.status`.
+//!
+//! State is written back late: on the way out, before a helper that may look, and on the slow paths
+//! of memory accesses, which are cold code and are called with a convention that preserves all
+//! registers, so that a TLB miss costs the hot path no spills.
+
+use crate::access;
+use crate::arch::Arch;
+use crate::cpu::Cpu;
+use crate::emit::{
+    Align, Binary, Cmp, Effects, Helper, Mem, Order, Rmw, Size, Slot, SlotSet, Stop, Unary,
+};
+use crate::ir::{self, End, Op};
+use crate::tlb::{ENTRIES, Entry, PAGE_MASK};
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::types::{I8, I16, I32, I64};
+use cranelift_codegen::ir::{
+    self as clif, AbiParam, AtomicRmwOp, InstBuilder, MemFlagsData, SigRef, Signature, Type,
+    UserFuncName,
+};
+use cranelift_codegen::isa::{CallConv, OwnedTargetIsa};
+use cranelift_codegen::settings::{self, Configurable};
+use cranelift_codegen::{Context, control::ControlPlane};
+use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext, Switch, Variable};
+use std::collections::{BTreeMap, HashMap};
+use std::mem::offset_of;
+
+/// The region has been left; look at [`Cpu::pc`] and go on.
+pub const DISPATCH: u64 = 0;
+const REDIRECT: u64 = 1;
+const EXIT: u64 = 2;
+
+/// What compiled code's return value says.
+pub fn outcome(status: u64) -> Result<(), Stop> {
+    match status {
+        DISPATCH => Ok(()),
+        REDIRECT => Err(Stop::Redirect),
+        _ => Err(Stop::Exit),
+    }
+}
+
+fn status(stop: Stop) -> u64 {
+    match stop {
+        Stop::Redirect => REDIRECT,
+        Stop::Exit => EXIT,
+    }
+}
+
+/// Blocks to be compiled as one.
+pub struct Region<A: Arch> {
+    /// The blocks, by offset in the page.
+    pub blocks: BTreeMap<u32, ir::Block<A>>,
+    /// Offsets at which the region may be entered; the index is the entry's number.
+    pub entries: Vec<u32>,
+}
+
+/// A compiler for the machine that this runs on.
+pub struct Compiler {
+    isa: OwnedTargetIsa,
+    context: Context,
+    builder: FunctionBuilderContext,
+}
+
+/// The compiler has failed; the message is Cranelift's.
+#[derive(Clone, Debug)]
+pub struct CompileError(pub String);
+
+impl std::fmt::Display for CompileError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the region compiler failed: {}", self.0)
+    }
+}
+
+impl std::error::Error for CompileError {}
+
+fn error(e: impl std::fmt::Display) -> CompileError {
+    CompileError(e.to_string())
+}
+
+/// Addresses of the functions that compiled code calls with the convention that preserves all
+/// registers; see [`Compiler::slow_paths`].
+#[derive(Clone, Copy, Debug)]
+pub struct SlowPaths {
+    /// `(cpu, address, mem)`
+    pub load: u64,
+    /// `(cpu, address, mem)`
+    pub load_pair: u64,
+    /// `(cpu, address, value, mem)`
+    pub store: u64,
+    /// `(cpu, address, value, value, mem)`
+    pub store_pair: u64,
+}
+
+impl Compiler {
+    /// A compiler for the host; fails where Cranelift has no back end for it.
+    pub fn new() -> Result<Compiler, CompileError> {
+        let mut flags = settings::builder();
+        for (name, value) in [
+            ("opt_level", "speed"),
+            (
+                "enable_verifier",
+                if cfg!(debug_assertions) {
+                    "true"
+                } else {
+                    "false"
+                },
+            ),
+            ("unwind_info", "false"),
+            ("enable_probestack", "false"),
+            ("is_pic", "false"),
+        ] {
+            flags.set(name, value).map_err(error)?;
+        }
+        let isa = cranelift_native::builder()
+            .map_err(error)?
+            .finish(settings::Flags::new(flags))
+            .map_err(error)?;
+        Ok(Compiler {
+            isa,
+            context: Context::new(),
+            builder: FunctionBuilderContext::new(),
+        })
+    }
+
+    /// Machine code of the functions that compiled regions call on their slow paths: each saves all
+    /// registers and goes on to Rust. In the order of [`SlowPaths`]' fields.
+    pub fn slow_paths<A: Arch>(&mut self) -> Result<[Vec<u8>; 4], CompileError> {
+        let targets: [(u64, usize); 4] = [
+            (slow_load::<A> as *const () as u64, 3),
+            (slow_load_pair::<A> as *const () as u64, 3),
+            (slow_store::<A> as *const () as u64, 4),
+            (slow_store_pair::<A> as *const () as u64, 5),
+        ];
+        let mut code = [const { Vec::new() }; 4];
+        for (code, (target, parameters)) in code.iter_mut().zip(targets) {
+            self.context.clear();
+            self.context.func.signature = signature(CallConv::PreserveAll, parameters, false);
+            self.context.func.name = UserFuncName::default();
+            let mut b = FunctionBuilder::new(&mut self.context.func, &mut self.builder);
+            let block = b.create_block();
+            b.append_block_params_for_function_params(block);
+            b.switch_to_block(block);
+            let arguments = b.block_params(block).to_vec();
+            let sig = b.import_signature(signature(CallConv::SystemV, parameters, false));
+            let callee = b.ins().iconst(I64, target as i64);
+            b.ins().call_indirect(sig, callee, &arguments);
+            b.ins().return_(&[]);
+            b.seal_all_blocks();
+            b.finalize(self.isa.frontend_config());
+            *code = self.finish()?;
+        }
+        Ok(code)
+    }
+
+    fn finish(&mut self) -> Result<Vec<u8>, CompileError> {
+        let code = self
+            .context
+            .compile(&*self.isa, &mut ControlPlane::default())
+            .map_err(|e| error(format!("{:?}", e.inner)))?;
+        debug_assert!(
+            code.buffer.relocs().is_empty(),
+            "all calls are by absolute address"
+        );
+        Ok(code.code_buffer().to_vec())
+    }
+
+    /// Compiles a region.
+    pub fn region<A: Arch>(
+        &mut self,
+        region: &Region<A>,
+        slow: SlowPaths,
+    ) -> Result<Vec<u8>, CompileError> {
+        self.context.clear();
+        self.context.func.name = UserFuncName::default();
+        self.context.func.signature = signature(CallConv::SystemV, 2, true);
+        let b = FunctionBuilder::new(&mut self.context.func, &mut self.builder);
+        Lower::new(b, region, slow).run(self.isa.frontend_config());
+        self.finish()
+    }
+}
+
+fn signature(convention: CallConv, parameters: usize, returns: bool) -> Signature {
+    let mut signature = Signature::new(convention);
+    signature.params = vec![AbiParam::new(I64); parameters];
+    if returns {
+        signature.returns.push(AbiParam::new(I64));
+    }
+    signature
+}
+
+// What compiled code calls. A panic cannot unwind through it, so `extern "C"` ends the process.
+
+extern "C" fn slow_load<A: Arch>(cpu: &mut Cpu<A>, address: u64, mem: u64) {
+    match access::load_slow(cpu, address, unpack(mem)) {
+        Ok(value) => cpu.results[0] = value,
+        Err(stop) => cpu.status = status(stop),
+    }
+}
+
+extern "C" fn slow_load_pair<A: Arch>(cpu: &mut Cpu<A>, address: u64, mem: u64) {
+    match access::load_pair_slow(cpu, address, unpack(mem)) {
+        Ok((a, b)) => cpu.results = [a, b],
+        Err(stop) => cpu.status = status(stop),
+    }
+}
+
+extern "C" fn slow_store<A: Arch>(cpu: &mut Cpu<A>, address: u64, value: u64, mem: u64) {
+    if let Err(stop) = access::store_slow(cpu, address, value, unpack(mem)) {
+        cpu.status = status(stop);
+    }
+}
+
+extern "C" fn slow_store_pair<A: Arch>(cpu: &mut Cpu<A>, address: u64, a: u64, b: u64, mem: u64) {
+    if let Err(stop) = access::store_pair_slow(cpu, address, (a, b), unpack(mem)) {
+        cpu.status = status(stop);
+    }
+}
+
+extern "C" fn slow_rmw<A: Arch>(
+    cpu: &mut Cpu<A>,
+    op: u64,
+    address: u64,
+    operand: u64,
+    mem: u64,
+) -> u64 {
+    // Every operation is in the table, as `rmw_number` made the number from one.
+    let op = RMW.get(op as usize).copied().unwrap_or(Rmw::Swap);
+    match access::rmw(cpu, op, address, operand, unpack(mem)) {
+        Ok(value) => value,
+        Err(stop) => {
+            cpu.status = status(stop);
+            0
+        }
+    }
+}
+
+extern "C" fn slow_compare_exchange<A: Arch>(
+    cpu: &mut Cpu<A>,
+    address: u64,
+    expected: u64,
+    new: u64,
+    mem: u64,
+) -> u64 {
+    match access::compare_exchange(cpu, address, expected, new, unpack(mem)) {
+        Ok(value) => value,
+        Err(stop) => {
+            cpu.status = status(stop);
+            0
+        }
+    }
+}
+
+extern "C" fn call_helper<A: Arch>(
+    cpu: &mut Cpu<A>,
+    helper: &'static Helper<A>,
+    a: u64,
+    b: u64,
+    c: u64,
+    d: u64,
+) -> u64 {
+    match (helper.call)(cpu, [a, b, c, d]) {
+        Ok(value) => value,
+        Err(stop) => {
+            cpu.status = status(stop);
+            0
+        }
+    }
+}
+
+const RMW: [Rmw; 9] = [
+    Rmw::Add,
+    Rmw::Clr,
+    Rmw::Eor,
+    Rmw::Set,
+    Rmw::SMax,
+    Rmw::SMin,
+    Rmw::UMax,
+    Rmw::UMin,
+    Rmw::Swap,
+];
+
+fn rmw_number(op: Rmw) -> i64 {
+    RMW.iter().position(|x| *x == op).unwrap_or(RMW.len()) as i64
+}
+
+/// A [`Mem`] in one word: `info` above, the rest in the low byte.
+fn pack(mem: Mem) -> i64 {
+    let order = match mem.order {
+        Order::Relaxed => 0,
+        Order::Acquire => 1,
+        Order::Release => 2,
+        Order::AcqRel => 3,
+    };
+    mem.size as i64
+        | ((mem.align == Align::Natural) as i64) << 2
+        | (mem.unprivileged as i64) << 3
+        | order << 4
+        | (mem.info as i64) << 8
+}
+
+fn unpack(word: u64) -> Mem {
+    Mem {
+        size: Size::from_log2(word as u32),
+        align: if word & 4 != 0 {
+            Align::Natural
+        } else {
+            Align::Any
+        },
+        unprivileged: word & 8 != 0,
+        order: match word >> 4 & 3 {
+            0 => Order::Relaxed,
+            1 => Order::Acquire,
+            2 => Order::Release,
+            _ => Order::AcqRel,
+        },
+        info: (word >> 8) as u32,
+    }
+}
+
+/// The slots that may be newer in variables than in memory after `block`, if `dirty` are before it.
+fn dirty_after<A: Arch>(block: &ir::Block<A>, mut dirty: SlotSet) -> SlotSet {
+    for op in &block.ops {
+        match op {
+            Op::Put(slot, _) => dirty.0 |= 1 << slot.index(),
+            Op::Helper(helper, _) => dirty = after_helper(helper.effects, dirty),
+            _ => {}
+        }
+    }
+    dirty
+}
+
+fn after_helper(effects: Effects, dirty: SlotSet) -> SlotSet {
+    let written_back = if effects.stops {
+        SlotSet::ALL
+    } else {
+        effects.reads.and(effects.writes)
+    };
+    SlotSet(dirty.0 & !written_back.0)
+}
+
+/// The blocks of the region that `block` may go on to.
+fn successors<A: Arch>(region: &Region<A>, block: &ir::Block<A>) -> Vec<u32> {
+    let to = |offset: i64| {
+        u32::try_from(offset)
+            .ok()
+            .filter(|o| region.blocks.contains_key(o))
+    };
+    match block.end {
+        End::Jump(offset) => to(offset).into_iter().collect(),
+        End::Branch(_, taken, next) => to(taken).into_iter().chain(to(next)).collect(),
+        End::JumpTo(_) => region
+            .entries
+            .iter()
+            .copied()
+            .take(RETURN_TARGETS)
+            .collect(),
+        End::Dispatch(_) => Vec::new(),
+    }
+}
+
+/// An indirect branch compares its target with at most so many entries of its own region.
+const RETURN_TARGETS: usize = 8;
+
+struct Lower<'a, 'r, A: Arch> {
+    b: FunctionBuilder<'a>,
+    region: &'r Region<A>,
+    slow: SlowPaths,
+    cpu: clif::Value,
+    base: clif::Value,
+    context: clif::Value,
+    context_unprivileged: clif::Value,
+    tlb: clif::Value,
+    request: clif::Value,
+    slots: HashMap<Slot, Variable>,
+    count: Variable,
+    dirty: SlotSet,
+    blocks: BTreeMap<u32, clif::Block>,
+    values: Vec<Option<clif::Value>>,
+    /// The operation is 0 or 1 and stands also as an 8-bit value.
+    conditions: HashMap<u32, clif::Value>,
+    offset: u32,
+    signatures: HashMap<(bool, usize, bool), SigRef>,
+}
+
+fn plain() -> MemFlagsData {
+    MemFlagsData::trusted()
+}
+
+fn guest() -> MemFlagsData {
+    MemFlagsData::new().with_notrap()
+}
+
+impl<'a, 'r, A: Arch> Lower<'a, 'r, A> {
+    fn new(mut b: FunctionBuilder<'a>, region: &'r Region<A>, slow: SlowPaths) -> Self {
+        let entry = b.create_block();
+        b.append_block_params_for_function_params(entry);
+        b.switch_to_block(entry);
+        let cpu = b.block_params(entry)[0];
+        let count = b.declare_var(I64);
+        Lower {
+            region,
+            slow,
+            cpu,
+            base: cpu,
+            context: cpu,
+            context_unprivileged: cpu,
+            tlb: cpu,
+            request: cpu,
+            slots: HashMap::new(),
+            count,
+            dirty: SlotSet::NONE,
+            blocks: BTreeMap::new(),
+            values: Vec::new(),
+            conditions: HashMap::new(),
+            offset: 0,
+            signatures: HashMap::new(),
+            b,
+        }
+    }
+
+    fn field(&mut self, ty: Type, offset: usize) -> clif::Value {
+        self.b.ins().load(ty, plain(), self.cpu, offset as i32)
+    }
+
+    fn set_field(&mut self, offset: usize, value: clif::Value) {
+        self.b.ins().store(plain(), value, self.cpu, offset as i32);
+    }
+
+    fn imm(&mut self, value: i64) -> clif::Value {
+        self.b.ins().iconst(I64, value)
+    }
+
+    fn run(mut self, config: cranelift_codegen::isa::TargetFrontendConfig) {
+        let dirty_in = self.analyse();
+        self.prologue();
+        let region = self.region;
+        for (offset, block) in &region.blocks {
+            let to = self.blocks[offset];
+            self.b.switch_to_block(to);
+            self.dirty = dirty_in[offset];
+            self.block(block);
+        }
+        self.b.seal_all_blocks();
+        self.b.finalize(config);
+    }
+
+    /// For each block, the slots that may be dirty when it begins.
+    fn analyse(&self) -> BTreeMap<u32, SlotSet> {
+        let mut dirty: BTreeMap<u32, SlotSet> = self
+            .region
+            .blocks
+            .keys()
+            .map(|o| (*o, SlotSet::NONE))
+            .collect();
+        loop {
+            let mut changed = false;
+            for (offset, block) in &self.region.blocks {
+                let after = dirty_after(block, dirty[offset]);
+                for to in successors(self.region, block) {
+                    if let Some(before) = dirty.get_mut(&to) {
+                        let union = before.and(after);
+                        changed |= union != *before;
+                        *before = union;
+                    }
+                }
+            }
+            if !changed {
+                return dirty;
+            }
+        }
+    }
+
+    /// Loads what the region needs and goes to the entry that the caller asked for.
+    fn prologue(&mut self) {
+        let entry_number = {
+            let block = self.b.current_block().expect("the entry block is current");
+            self.b.block_params(block)[1]
+        };
+        let pc = self.field(I64, offset_of!(Cpu<A>, pc));
+        self.base = self.b.ins().band_imm_s(pc, !PAGE_MASK as i64);
+        self.context = self.field(I64, offset_of!(Cpu<A>, context));
+        self.context_unprivileged = self.field(I64, offset_of!(Cpu<A>, context_unprivileged));
+        self.tlb = self.field(I64, offset_of!(Cpu<A>, tlb_base));
+        self.request = self.field(I64, offset_of!(Cpu<A>, request_word));
+        let count = self.field(I64, offset_of!(Cpu<A>, instructions));
+        self.b.def_var(self.count, count);
+
+        let mut used = SlotSet::NONE;
+        for op in self.region.blocks.values().flat_map(|b| &b.ops) {
+            if let Op::Get(slot) | Op::Put(slot, _) = op {
+                used.0 |= 1 << slot.index();
+            }
+        }
+        for index in 0..Slot::COUNT as u8 {
+            let slot = Slot::new(index);
+            if used.contains(slot) {
+                let variable = self.b.declare_var(I64);
+                self.slots.insert(slot, variable);
+                let value = self.field(I64, 8 * slot.index());
+                self.b.def_var(variable, value);
+            }
+        }
+
+        for offset in self.region.blocks.keys() {
+            self.blocks.insert(*offset, self.b.create_block());
+        }
+        let first = self
+            .region
+            .entries
+            .first()
+            .and_then(|o| self.blocks.get(o))
+            .copied();
+        let Some(first) = first else {
+            let zero = self.imm(DISPATCH as i64);
+            self.b.ins().return_(&[zero]);
+            return;
+        };
+        if self.region.entries.len() == 1 {
+            self.b.ins().jump(first, &[]);
+            return;
+        }
+        let mut switch = Switch::new();
+        for (number, offset) in self.region.entries.iter().enumerate().skip(1) {
+            if let Some(block) = self.blocks.get(offset) {
+                switch.set_entry(number as u128, *block);
+            }
+        }
+        switch.emit(&mut self.b, entry_number, first);
+    }
+
+    fn block(&mut self, block: &ir::Block<A>) {
+        self.values = vec![None; block.ops.len()];
+        self.conditions.clear();
+        self.offset = block.offset;
+        let count = self.b.use_var(self.count);
+        let count = self.b.ins().iadd_imm_s(count, block.instructions as i64);
+        self.b.def_var(self.count, count);
+        for (i, op) in block.ops.iter().enumerate() {
+            self.op(i, op);
+        }
+        match block.end {
+            End::Jump(to) => self.go(to, block.offset),
+            End::Branch(condition, taken, next) => {
+                let condition = self.condition(condition);
+                let yes = self.b.create_block();
+                let no = self.b.create_block();
+                self.b.ins().brif(condition, yes, &[], no, &[]);
+                self.b.switch_to_block(yes);
+                self.go(taken, block.offset);
+                self.b.switch_to_block(no);
+                self.go(next, block.offset);
+            }
+            End::JumpTo(target) => {
+                let target = self.value(target);
+                for offset in successors(self.region, block) {
+                    let expected = self.at(offset as i64);
+                    let same = self.b.ins().icmp(IntCC::Equal, target, expected);
+                    let yes = self.b.create_block();
+                    let no = self.b.create_block();
+                    self.b.ins().brif(same, yes, &[], no, &[]);
+                    self.b.switch_to_block(yes);
+                    self.poll_and_go(offset);
+                    self.b.switch_to_block(no);
+                }
+                self.leave(target);
+            }
+            End::Dispatch(to) => {
+                let target = self.at(to);
+                self.leave(target);
+            }
+        }
+    }
+
+    /// The address at this offset from the page's start.
+    fn at(&mut self, offset: i64) -> clif::Value {
+        self.b.ins().iadd_imm_s(self.base, offset)
+    }
+
+    /// Goes on at `to`, which may be in the region; `from` is where the block began.
+    fn go(&mut self, to: i64, from: u32) {
+        match u32::try_from(to)
+            .ok()
+            .filter(|to| self.blocks.contains_key(to))
+        {
+            Some(to) if to > from => {
+                let block = self.blocks[&to];
+                self.b.ins().jump(block, &[]);
+            }
+            Some(to) => self.poll_and_go(to),
+            None => {
+                let target = self.at(to);
+                self.leave(target);
+            }
+        }
+    }
+
+    /// Goes on at a block of the region, unless there is a reason to leave.
+    fn poll_and_go(&mut self, to: u32) {
+        let word = self.b.ins().atomic_load(I32, plain(), self.request);
+        let leave = self.b.create_block();
+        self.b.set_cold_block(leave);
+        let block = self.blocks[&to];
+        self.b.ins().brif(word, leave, &[], block, &[]);
+        self.b.switch_to_block(leave);
+        let target = self.at(to as i64);
+        self.leave(target);
+    }
+
+    /// Leaves the region; the vCPU goes on at `target`.
+    fn leave(&mut self, target: clif::Value) {
+        self.write_back(SlotSet::ALL);
+        self.set_field(offset_of!(Cpu<A>, pc), target);
+        let count = self.b.use_var(self.count);
+        self.set_field(offset_of!(Cpu<A>, instructions), count);
+        let status = self.imm(DISPATCH as i64);
+        self.b.ins().return_(&[status]);
+    }
+
+    /// Leaves the region, if the call just made has ended the instruction. All is written back.
+    fn check_status(&mut self) {
+        let status = self.field(I64, offset_of!(Cpu<A>, status));
+        let stop = self.b.create_block();
+        let go_on = self.b.create_block();
+        self.b.set_cold_block(stop);
+        self.b.ins().brif(status, stop, &[], go_on, &[]);
+        self.b.switch_to_block(stop);
+        let count = self.b.use_var(self.count);
+        self.set_field(offset_of!(Cpu<A>, instructions), count);
+        let zero = self.imm(0);
+        self.set_field(offset_of!(Cpu<A>, status), zero);
+        self.b.ins().return_(&[status]);
+        self.b.switch_to_block(go_on);
+    }
+
+    /// Stores the dirty ones of these slots. They stay dirty for what follows: on another path to
+    /// the same place they may not have been stored.
+    fn write_back(&mut self, slots: SlotSet) {
+        for index in 0..Slot::COUNT as u8 {
+            let slot = Slot::new(index);
+            if slots.contains(slot) && self.dirty.contains(slot) {
+                let value = self.b.use_var(self.slots[&slot]);
+                self.set_field(8 * slot.index(), value);
+            }
+        }
+    }
+
+    fn set_pc(&mut self) {
+        let pc = self.at(self.offset as i64);
+        self.set_field(offset_of!(Cpu<A>, pc), pc);
+    }
+
+    fn value(&mut self, value: ir::Value) -> clif::Value {
+        self.values[value.0 as usize].expect("operands come before their uses")
+    }
+
+    /// A value as a condition: not 0.
+    fn condition(&mut self, value: ir::Value) -> clif::Value {
+        match self.conditions.get(&value.0) {
+            Some(condition) => *condition,
+            None => self.value(value),
+        }
+    }
+
+    fn op(&mut self, i: usize, op: &Op<A>) {
+        let result = match *op {
+            Op::Insn { offset, .. } => {
+                self.offset = offset;
+                return;
+            }
+            Op::Imm(value) => self.imm(value as i64),
+            Op::Get(slot) => self.b.use_var(self.slots[&slot]),
+            Op::Put(slot, value) => {
+                let value = self.value(value);
+                self.b.def_var(self.slots[&slot], value);
+                self.dirty.0 |= 1 << slot.index();
+                return;
+            }
+            Op::Unary(op, a) => self.unary(op, a),
+            Op::Binary(op, a, b) => self.binary(op, a, b),
+            Op::Compare(op, a, b) => {
+                let (a, b) = (self.value(a), self.value(b));
+                let code = match op {
+                    Cmp::Eq => IntCC::Equal,
+                    Cmp::Ne => IntCC::NotEqual,
+                    Cmp::Ult => IntCC::UnsignedLessThan,
+                    Cmp::Ule => IntCC::UnsignedLessThanOrEqual,
+                    Cmp::Slt => IntCC::SignedLessThan,
+                    Cmp::Sle => IntCC::SignedLessThanOrEqual,
+                };
+                let condition = self.b.ins().icmp(code, a, b);
+                self.conditions.insert(i as u32, condition);
+                self.b.ins().uextend(I64, condition)
+            }
+            Op::Select(condition, a, b) => {
+                let condition = self.condition(condition);
+                let (a, b) = (self.value(a), self.value(b));
+                self.b.ins().select(condition, a, b)
+            }
+            Op::Load(address, mem) => self.load(address, mem),
+            Op::LoadPair(address, mem) => {
+                let (first, second) = self.load_pair(address, mem);
+                self.values[i + 1] = Some(second);
+                first
+            }
+            Op::Second => return,
+            Op::Store(address, value, mem) => return self.store(address, value, mem),
+            Op::StorePair(address, a, b, mem) => return self.store_pair(address, (a, b), mem),
+            Op::Rmw(op, address, operand, mem) => self.rmw(op, address, operand, mem),
+            Op::CompareExchange(address, expected, new, mem) => {
+                self.compare_exchange(address, expected, new, mem)
+            }
+            Op::Fence => {
+                self.b.ins().fence();
+                return;
+            }
+            Op::Helper(helper, arguments) => self.helper(helper, arguments),
+            Op::Pc => self.at(self.offset as i64),
+        };
+        self.values[i] = Some(result);
+    }
+
+    fn extend(&mut self, ty: Type, value: clif::Value, signed: bool) -> clif::Value {
+        let narrow = self.b.ins().ireduce(ty, value);
+        if signed {
+            self.b.ins().sextend(I64, narrow)
+        } else {
+            self.b.ins().uextend(I64, narrow)
+        }
+    }
+
+    fn unary(&mut self, op: Unary, a: ir::Value) -> clif::Value {
+        let a = self.value(a);
+        match op {
+            Unary::Not => self.b.ins().bnot(a),
+            Unary::Neg => self.b.ins().ineg(a),
+            Unary::Zext8 => self.extend(I8, a, false),
+            Unary::Zext16 => self.extend(I16, a, false),
+            Unary::Zext32 => self.extend(I32, a, false),
+            Unary::Sext8 => self.extend(I8, a, true),
+            Unary::Sext16 => self.extend(I16, a, true),
+            Unary::Sext32 => self.extend(I32, a, true),
+            Unary::Clz => self.b.ins().clz(a),
+            Unary::Ctz => self.b.ins().ctz(a),
+            Unary::Popcnt => self.b.ins().popcnt(a),
+            Unary::Bswap => self.b.ins().bswap(a),
+            Unary::Rbit => self.b.ins().bitrev(a),
+        }
+    }
+
+    fn binary(&mut self, op: Binary, a: ir::Value, b: ir::Value) -> clif::Value {
+        let (a, b) = (self.value(a), self.value(b));
+        match op {
+            Binary::Add => self.b.ins().iadd(a, b),
+            Binary::Sub => self.b.ins().isub(a, b),
+            Binary::Mul => self.b.ins().imul(a, b),
+            Binary::UMulH => self.b.ins().umulhi(a, b),
+            Binary::SMulH => self.b.ins().smulhi(a, b),
+            Binary::And => self.b.ins().band(a, b),
+            Binary::Or => self.b.ins().bor(a, b),
+            Binary::Xor => self.b.ins().bxor(a, b),
+            Binary::Shl => self.b.ins().ishl(a, b),
+            Binary::Shr => self.b.ins().ushr(a, b),
+            Binary::Sar => self.b.ins().sshr(a, b),
+            Binary::Ror => self.b.ins().rotr(a, b),
+            Binary::Ror32 => {
+                let narrow = self.b.ins().ireduce(I32, a);
+                let rotated = self.b.ins().rotr(narrow, b);
+                self.b.ins().uextend(I64, rotated)
+            }
+            // Cranelift's divisions trap where ours are defined: keep those divisors from it.
+            Binary::UDiv => {
+                let zero = self.b.ins().icmp_imm_s(IntCC::Equal, b, 0);
+                let (one, nought) = (self.imm(1), self.imm(0));
+                let divisor = self.b.ins().select(zero, one, b);
+                let quotient = self.b.ins().udiv(a, divisor);
+                self.b.ins().select(zero, nought, quotient)
+            }
+            Binary::SDiv => {
+                let zero = self.b.ins().icmp_imm_s(IntCC::Equal, b, 0);
+                let minus_one = self.b.ins().icmp_imm_s(IntCC::Equal, b, -1);
+                let either = self.b.ins().bor(zero, minus_one);
+                let (one, nought) = (self.imm(1), self.imm(0));
+                let divisor = self.b.ins().select(either, one, b);
+                let quotient = self.b.ins().sdiv(a, divisor);
+                let negated = self.b.ins().ineg(a);
+                let quotient = self.b.ins().select(minus_one, negated, quotient);
+                self.b.ins().select(zero, nought, quotient)
+            }
+        }
+    }
+
+    /// Calls Rust at `target`.
+    fn call(
+        &mut self,
+        preserve_all: bool,
+        target: u64,
+        arguments: &[clif::Value],
+        returns: bool,
+    ) -> Option<clif::Value> {
+        let convention = if preserve_all {
+            CallConv::PreserveAll
+        } else {
+            CallConv::SystemV
+        };
+        let b = &mut self.b;
+        let sig = *self
+            .signatures
+            .entry((preserve_all, arguments.len(), returns))
+            .or_insert_with(|| b.import_signature(signature(convention, arguments.len(), returns)));
+        let callee = self.b.ins().iconst(I64, target as i64);
+        let call = self.b.ins().call_indirect(sig, callee, arguments);
+        self.b.inst_results(call).first().copied()
+    }
+
+    /// The inline look into the TLB: whether an access of `bytes` may go ahead, and the entry.
+    fn look_up(
+        &mut self,
+        address: clif::Value,
+        bytes: u64,
+        mem: Mem,
+        tag: usize,
+    ) -> (clif::Value, clif::Value) {
+        let shift = Entry::PAGE_SHIFT - Entry::SIZE_LOG2;
+        let index = self.b.ins().ushr_imm_u(address, shift as i64);
+        let mask = ((ENTRIES - 1) << Entry::SIZE_LOG2) as i64;
+        let index = self.b.ins().band_imm_s(index, mask);
+        let entry = self.b.ins().iadd(self.tlb, index);
+        let last = match bytes {
+            1 => address,
+            _ => self.b.ins().iadd_imm_s(address, bytes as i64 - 1),
+        };
+        let page = self.b.ins().band_imm_s(last, !PAGE_MASK as i64);
+        let context = if mem.unprivileged {
+            self.context_unprivileged
+        } else {
+            self.context
+        };
+        let wanted = self.b.ins().bor(page, context);
+        let tag = self.b.ins().load(I64, plain(), entry, tag as i32);
+        let hit = if mem.align == Align::Natural && bytes > 1 {
+            let differs = self.b.ins().bxor(wanted, tag);
+            let unaligned = self.b.ins().band_imm_s(address, bytes as i64 - 1);
+            let either = self.b.ins().bor(differs, unaligned);
+            self.b.ins().icmp_imm_s(IntCC::Equal, either, 0)
+        } else {
+            self.b.ins().icmp(IntCC::Equal, wanted, tag)
+        };
+        (hit, entry)
+    }
+
+    fn host(&mut self, address: clif::Value, entry: clif::Value) -> clif::Value {
+        let addend = self
+            .b
+            .ins()
+            .load(I64, plain(), entry, offset_of!(Entry, addend) as i32);
+        self.b.ins().iadd(address, addend)
+    }
+
+    /// Emits `fast` where the TLB has the page, and the call of `slow` where it has not; both give
+    /// `results` values.
+    fn access(
+        &mut self,
+        address: clif::Value,
+        bytes: u64,
+        mem: Mem,
+        tag: usize,
+        results: usize,
+        fast: impl FnOnce(&mut Self, clif::Value) -> Vec<clif::Value>,
+        slow: impl FnOnce(&mut Self),
+    ) -> Vec<clif::Value> {
+        let (hit, entry) = self.look_up(address, bytes, mem, tag);
+        let found = self.b.create_block();
+        let missing = self.b.create_block();
+        let done = self.b.create_block();
+        self.b.set_cold_block(missing);
+        for _ in 0..results {
+            self.b.append_block_param(done, I64);
+        }
+        self.b.ins().brif(hit, found, &[], missing, &[]);
+
+        self.b.switch_to_block(missing);
+        self.set_pc();
+        self.write_back(SlotSet::ALL);
+        slow(self);
+        self.check_status();
+        let values: Vec<_> = (0..results)
+            .map(|i| self.field(I64, offset_of!(Cpu<A>, results) + 8 * i).into())
+            .collect();
+        self.b.ins().jump(done, &values);
+
+        self.b.switch_to_block(found);
+        let host = self.host(address, entry);
+        let values: Vec<_> = fast(self, host)
+            .into_iter()
+            .map(clif::BlockArg::from)
+            .collect();
+        self.b.ins().jump(done, &values);
+
+        self.b.switch_to_block(done);
+        self.b.block_params(done).to_vec()
+    }
+
+    fn host_load(&mut self, size: Size, host: clif::Value, offset: i32) -> clif::Value {
+        match size {
+            Size::B1 => self.b.ins().uload8(I64, guest(), host, offset),
+            Size::B2 => self.b.ins().uload16(I64, guest(), host, offset),
+            Size::B4 => self.b.ins().uload32(guest(), host, offset),
+            Size::B8 => self.b.ins().load(I64, guest(), host, offset),
+        }
+    }
+
+    fn host_store(&mut self, size: Size, value: clif::Value, host: clif::Value, offset: i32) {
+        match size {
+            Size::B1 => self.b.ins().istore8(guest(), value, host, offset),
+            Size::B2 => self.b.ins().istore16(guest(), value, host, offset),
+            Size::B4 => self.b.ins().istore32(guest(), value, host, offset),
+            Size::B8 => self.b.ins().store(guest(), value, host, offset),
+        };
+    }
+
+    /// Hosts order loads among themselves, and stores, only if they are x86.
+    fn weak_fence(&mut self, order: Order) {
+        if order != Order::Relaxed && !cfg!(target_arch = "x86_64") {
+            self.b.ins().fence();
+        }
+    }
+
+    fn load(&mut self, address: ir::Value, mem: Mem) -> clif::Value {
+        let address = self.value(address);
+        let tag = offset_of!(Entry, load);
+        let values = self.access(
+            address,
+            mem.size.bytes(),
+            mem,
+            tag,
+            1,
+            |l, host| vec![l.host_load(mem.size, host, 0)],
+            |l| {
+                let (cpu, target) = (l.cpu, l.slow.load);
+                let mem = l.imm(pack(mem));
+                l.call(true, target, &[cpu, address, mem], false);
+            },
+        );
+        self.weak_fence(mem.order);
+        values[0]
+    }
+
+    fn load_pair(&mut self, address: ir::Value, mem: Mem) -> (clif::Value, clif::Value) {
+        let address = self.value(address);
+        let bytes = mem.size.bytes();
+        let values = self.access(
+            address,
+            2 * bytes,
+            mem,
+            offset_of!(Entry, load),
+            2,
+            |l, host| {
+                vec![
+                    l.host_load(mem.size, host, 0),
+                    l.host_load(mem.size, host, bytes as i32),
+                ]
+            },
+            |l| {
+                let (cpu, target) = (l.cpu, l.slow.load_pair);
+                let mem = l.imm(pack(mem));
+                l.call(true, target, &[cpu, address, mem], false);
+            },
+        );
+        (values[0], values[1])
+    }
+
+    fn store(&mut self, address: ir::Value, value: ir::Value, mem: Mem) {
+        let (address, value) = (self.value(address), self.value(value));
+        self.weak_fence(mem.order);
+        self.access(
+            address,
+            mem.size.bytes(),
+            mem,
+            offset_of!(Entry, store),
+            0,
+            |l, host| {
+                l.host_store(mem.size, value, host, 0);
+                if mem.order != Order::Relaxed {
+                    // A later load-acquire must not be satisfied before this store is seen.
+                    l.b.ins().fence();
+                }
+                Vec::new()
+            },
+            |l| {
+                let (cpu, target) = (l.cpu, l.slow.store);
+                let mem = l.imm(pack(mem));
+                l.call(true, target, &[cpu, address, value, mem], false);
+            },
+        );
+    }
+
+    fn store_pair(&mut self, address: ir::Value, values: (ir::Value, ir::Value), mem: Mem) {
+        let address = self.value(address);
+        let (first, second) = (self.value(values.0), self.value(values.1));
+        let bytes = mem.size.bytes();
+        self.access(
+            address,
+            2 * bytes,
+            mem,
+            offset_of!(Entry, store),
+            0,
+            |l, host| {
+                l.host_store(mem.size, first, host, 0);
+                l.host_store(mem.size, second, host, bytes as i32);
+                Vec::new()
+            },
+            |l| {
+                let (cpu, target) = (l.cpu, l.slow.store_pair);
+                let mem = l.imm(pack(mem));
+                l.call(true, target, &[cpu, address, first, second, mem], false);
+            },
+        );
+    }
+
+    fn narrow(&mut self, size: Size, value: clif::Value) -> (Type, clif::Value) {
+        let ty = match size {
+            Size::B1 => I8,
+            Size::B2 => I16,
+            Size::B4 => I32,
+            Size::B8 => return (I64, value),
+        };
+        (ty, self.b.ins().ireduce(ty, value))
+    }
+
+    fn widen(&mut self, size: Size, value: clif::Value) -> clif::Value {
+        if size == Size::B8 {
+            value
+        } else {
+            self.b.ins().uextend(I64, value)
+        }
+    }
+
+    fn rmw(&mut self, op: Rmw, address: ir::Value, operand: ir::Value, mem: Mem) -> clif::Value {
+        let (address, operand) = (self.value(address), self.value(operand));
+        let aligned = mem.aligned();
+        let values = self.access(
+            address,
+            mem.size.bytes(),
+            aligned,
+            offset_of!(Entry, store),
+            1,
+            |l, host| {
+                let (ty, narrow) = l.narrow(mem.size, operand);
+                let (op, narrow) = match op {
+                    Rmw::Add => (AtomicRmwOp::Add, narrow),
+                    Rmw::Clr => (AtomicRmwOp::And, l.b.ins().bnot(narrow)),
+                    Rmw::Eor => (AtomicRmwOp::Xor, narrow),
+                    Rmw::Set => (AtomicRmwOp::Or, narrow),
+                    Rmw::SMax => (AtomicRmwOp::Smax, narrow),
+                    Rmw::SMin => (AtomicRmwOp::Smin, narrow),
+                    Rmw::UMax => (AtomicRmwOp::Umax, narrow),
+                    Rmw::UMin => (AtomicRmwOp::Umin, narrow),
+                    Rmw::Swap => (AtomicRmwOp::Xchg, narrow),
+                };
+                let old = l.b.ins().atomic_rmw(ty, plain(), op, host, narrow);
+                vec![l.widen(mem.size, old)]
+            },
+            |l| {
+                let cpu = l.cpu;
+                let (number, mem) = (l.imm(rmw_number(op)), l.imm(pack(mem)));
+                let target = slow_rmw::<A> as *const () as u64;
+                let old = l.call(false, target, &[cpu, number, address, operand, mem], true);
+                if let Some(old) = old {
+                    l.set_field(offset_of!(Cpu<A>, results), old);
+                }
+            },
+        );
+        values[0]
+    }
+
+    fn compare_exchange(
+        &mut self,
+        address: ir::Value,
+        expected: ir::Value,
+        new: ir::Value,
+        mem: Mem,
+    ) -> clif::Value {
+        let address = self.value(address);
+        let (expected, new) = (self.value(expected), self.value(new));
+        let aligned = mem.aligned();
+        let values = self.access(
+            address,
+            mem.size.bytes(),
+            aligned,
+            offset_of!(Entry, store),
+            1,
+            |l, host| {
+                let (_, expected) = l.narrow(mem.size, expected);
+                let (_, new) = l.narrow(mem.size, new);
+                let found = l.b.ins().atomic_cas(plain(), host, expected, new);
+                vec![l.widen(mem.size, found)]
+            },
+            |l| {
+                let cpu = l.cpu;
+                let mem = l.imm(pack(mem));
+                let target = slow_compare_exchange::<A> as *const () as u64;
+                let found = l.call(false, target, &[cpu, address, expected, new, mem], true);
+                if let Some(found) = found {
+                    l.set_field(offset_of!(Cpu<A>, results), found);
+                }
+            },
+        );
+        values[0]
+    }
+
+    fn helper(&mut self, helper: &'static Helper<A>, arguments: [ir::Value; 4]) -> clif::Value {
+        let effects = helper.effects;
+        let before = after_helper(effects, self.dirty);
+        self.write_back(SlotSet(!before.0));
+        self.dirty = before;
+        self.set_pc();
+        let [a, b, c, d] = arguments.map(|v| self.value(v));
+        let address = self.imm(helper as *const Helper<A> as i64);
+        let target = call_helper::<A> as *const () as u64;
+        let cpu = self.cpu;
+        let result = self.call(false, target, &[cpu, address, a, b, c, d], true);
+        if effects.stops {
+            self.check_status();
+        }
+        for index in 0..Slot::COUNT as u8 {
+            let slot = Slot::new(index);
+            if effects.writes.contains(slot)
+                && let Some(variable) = self.slots.get(&slot).copied()
+            {
+                let value = self.field(I64, 8 * slot.index());
+                self.b.def_var(variable, value);
+            }
+        }
+        result.expect("the helper's call has a result")
+    }
+}
