@@ -1,9 +1,3 @@
-<<<<<<< HEAD
-//! The `memory` crate of Understudy.
-pub mod host;
-/// Guest memory.
-pub struct GuestMemory;
-=======
 //! Guest-physical memory of one virtual machine.
 //!
 //! A virtual machine's memory is a set of *slots*: ranges of guest-physical addresses, each backed
@@ -41,4 +35,3 @@ pub const PAGE_SIZE: u64 = 1 << PAGE_SHIFT;
 
 /// Base-two logarithm of [`PAGE_SIZE`].
 pub const PAGE_SHIFT: u32 = 12;
->>>>>>> 71fecfe (memory: slots, dirty log and accesses that survive a fault)
