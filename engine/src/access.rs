@@ -15,6 +15,21 @@ fn context<A: Arch>(cpu: &Cpu<A>, mem: Mem) -> u64 {
     }
 }
 
+#[inline(always)]
+fn bytes_of(mem: Mem) -> usize {
+    1 << mem.size as usize
+}
+
+/// The order in the host. A store-release is made sequentially consistent, as a later load-acquire
+/// must not be satisfied before it is seen (Arm ARM B2.3, "Barrier-ordered-before").
+#[inline(always)]
+fn ordering(mem: Mem) -> host::Order {
+    match mem.order {
+        Order::Relaxed => host::Order::Relaxed,
+        _ => host::Order::SeqCst,
+    }
+}
+
 /// Whether an access that the TLB knows may go ahead without the architecture's checks.
 #[inline(always)]
 fn free(address: u64, bytes: u64, mem: Mem) -> bool {
@@ -74,7 +89,8 @@ pub fn load<A: Arch>(cpu: &mut Cpu<A>, address: u64, mem: Mem) -> Result<u64, St
     {
         // SAFETY: the TLB leads to memory of a slot, as long as no request to flush it has been
         // served; the access is guarded.
-        return unsafe { host::load(host, mem.size as u8) }.map_err(failed(cpu, address));
+        return unsafe { host::load(host, bytes_of(mem), ordering(mem)) }
+            .map_err(failed(cpu, address));
     }
     load_slow(cpu, address, mem)
 }
@@ -95,7 +111,9 @@ pub fn load_slow<A: Arch>(cpu: &mut Cpu<A>, address: u64, mem: Mem) -> Result<u6
     }
     match frame(cpu, address, span.bytes, mem, AccessKind::Load)? {
         // SAFETY: `translate` gave memory of a slot; the access is guarded.
-        Ok(host) => unsafe { host::load(host, mem.size as u8) }.map_err(failed(cpu, address)),
+        Ok(host) => {
+            unsafe { host::load(host, bytes_of(mem), ordering(mem)) }.map_err(failed(cpu, address))
+        }
         Err(physical) => A::device_load(cpu, physical, mem),
     }
 }
@@ -119,10 +137,10 @@ fn halves<A: Arch>(
     host: *mut u8,
     mem: Mem,
 ) -> Result<(u64, u64), Stop> {
-    let size = mem.size as u8;
+    let (size, order) = (bytes_of(mem), ordering(mem));
     let second = host.wrapping_add(mem.size.bytes() as usize);
     // SAFETY: both lie in the same page of a slot; the accesses are guarded.
-    unsafe { host::load(host, size).and_then(|a| Ok((a, host::load(second, size)?))) }
+    unsafe { host::load(host, size, order).and_then(|a| Ok((a, host::load(second, size, order)?))) }
         .map_err(failed(cpu, address))
 }
 
@@ -164,7 +182,7 @@ fn load_bytes<A: Arch>(
     let pages = two_pages(cpu, span, mem, AccessKind::Load)?;
     for (i, to) in bytes.iter_mut().enumerate().take(span.bytes as usize) {
         // SAFETY: `two_pages` gave memory of a slot for either part; the access is guarded.
-        *to = unsafe { host::load(byte_of(&pages, span, i), 0) }
+        *to = unsafe { host::load(byte_of(&pages, span, i), 1, ordering(mem)) }
             .map_err(failed(cpu, span.address))? as u8;
     }
     Ok(())
@@ -206,10 +224,10 @@ pub fn store<A: Arch>(cpu: &mut Cpu<A>, address: u64, value: u64, mem: Mem) -> R
     let bytes = mem.size.bytes();
     if let Some(host) = cpu.tlb_ref().store(context(cpu, mem), address, bytes)
         && free(address, bytes, mem)
-        && mem.order == Order::Relaxed
     {
         // SAFETY: the TLB leads to writable memory of a slot; the access is guarded.
-        return unsafe { host::store(host, value, mem.size as u8) }.map_err(failed(cpu, address));
+        return unsafe { host::store(host, bytes_of(mem), value, ordering(mem)) }
+            .map_err(failed(cpu, address));
     }
     store_slow(cpu, address, value, mem)
 }
@@ -234,12 +252,8 @@ pub fn store_slow<A: Arch>(
     match frame(cpu, address, span.bytes, mem, AccessKind::Store)? {
         Ok(host) => {
             // SAFETY: `translate` gave writable memory of a slot; the access is guarded.
-            let stored = unsafe { host::store(host, value, mem.size as u8) };
-            if mem.order != Order::Relaxed {
-                // A later load-acquire must not be satisfied before this store is seen.
-                std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
-            }
-            stored.map_err(failed(cpu, address))
+            unsafe { host::store(host, bytes_of(mem), value, ordering(mem)) }
+                .map_err(failed(cpu, address))
         }
         Err(physical) => A::device_store(cpu, physical, value & mem.size.mask(), mem),
     }
@@ -270,11 +284,14 @@ fn store_halves<A: Arch>(
     values: (u64, u64),
     mem: Mem,
 ) -> Result<(), Stop> {
-    let size = mem.size as u8;
+    let (size, order) = (bytes_of(mem), ordering(mem));
     let second = host.wrapping_add(mem.size.bytes() as usize);
     // SAFETY: both lie in the same writable page of a slot; the accesses are guarded.
-    unsafe { host::store(host, values.0, size).and_then(|()| host::store(second, values.1, size)) }
-        .map_err(failed(cpu, address))
+    unsafe {
+        host::store(host, size, values.0, order)
+            .and_then(|()| host::store(second, size, values.1, order))
+    }
+    .map_err(failed(cpu, address))
 }
 
 /// Stores a pair, without a look into the TLB.
@@ -311,7 +328,7 @@ fn store_bytes<A: Arch>(
     let pages = two_pages(cpu, span, mem, AccessKind::Store)?;
     for (i, byte) in bytes.iter().enumerate().take(span.bytes as usize) {
         // SAFETY: `two_pages` gave writable memory of a slot for either part; guarded.
-        unsafe { host::store(byte_of(&pages, span, i), *byte as u64, 0) }
+        unsafe { host::store(byte_of(&pages, span, i), 1, *byte as u64, ordering(mem)) }
             .map_err(failed(cpu, span.address))?;
     }
     Ok(())
@@ -348,19 +365,20 @@ pub fn rmw<A: Arch>(
     mem: Mem,
 ) -> Result<u64, Stop> {
     let host = atomic_host(cpu, address, mem.size.bytes(), mem)?;
-    // SAFETY: `atomic_host` gave writable memory of a slot; the accesses are guarded.
-    unsafe {
-        let mut old = host::load(host, mem.size as u8).map_err(failed(cpu, address))?;
-        loop {
-            let new = op.eval(old, operand, mem.size);
-            let found = host::compare_exchange(host, old, new, mem.size as u8)
-                .map_err(failed(cpu, address))?;
-            if found == old {
-                return Ok(old);
-            }
-            old = found;
-        }
-    }
+    let op = match op {
+        Rmw::Add => host::Rmw::Add,
+        Rmw::Clr => host::Rmw::Clr,
+        Rmw::Eor => host::Rmw::Eor,
+        Rmw::Set => host::Rmw::Set,
+        Rmw::SMax => host::Rmw::Smax,
+        Rmw::SMin => host::Rmw::Smin,
+        Rmw::UMax => host::Rmw::Umax,
+        Rmw::UMin => host::Rmw::Umin,
+        Rmw::Swap => host::Rmw::Swap,
+    };
+    // SAFETY: `atomic_host` gave writable memory of a slot; the access is guarded.
+    unsafe { host::rmw(host, bytes_of(mem), op, operand, host::Order::SeqCst) }
+        .map_err(failed(cpu, address))
 }
 
 /// Atomic compare-and-swap; gives the value found.
@@ -374,8 +392,16 @@ pub fn compare_exchange<A: Arch>(
     let host = atomic_host(cpu, address, mem.size.bytes(), mem)?;
     let mask = mem.size.mask();
     // SAFETY: `atomic_host` gave writable memory of a slot; the access is guarded.
-    unsafe { host::compare_exchange(host, expected & mask, new & mask, mem.size as u8) }
-        .map_err(failed(cpu, address))
+    unsafe {
+        host::compare_exchange(
+            host,
+            bytes_of(mem),
+            expected & mask,
+            new & mask,
+            host::Order::SeqCst,
+        )
+    }
+    .map_err(failed(cpu, address))
 }
 
 /// Atomic compare-and-swap of a pair: `mem.size` is that of one half, the low half at `address`.
@@ -401,7 +427,8 @@ pub fn compare_exchange_pair<A: Arch>(
     let join = |(low, high): (u64, u64)| low as u128 | (high as u128) << 64;
     let host = atomic_host(cpu, address, 16, mem)?;
     // SAFETY: `atomic_host` gave 16 aligned writable bytes of a slot; the access is guarded.
-    let found = unsafe { host::compare_exchange_16(host, join(expected), join(new)) }
-        .map_err(failed(cpu, address))?;
+    let found =
+        unsafe { host::compare_exchange16(host, join(expected), join(new), host::Order::SeqCst) }
+            .map_err(failed(cpu, address))?;
     Ok((found as u64, (found >> 64) as u64))
 }

@@ -179,20 +179,8 @@ impl<A: Arch> Block<A> {
 ///
 /// `from` and the bytes after it lie in one page that the architecture's fetch gave.
 unsafe fn read(from: *const u8, to: &mut [u8]) -> Result<(), host::HostFault> {
-    for (i, chunk) in to.chunks_mut(4).enumerate() {
-        let at = from.wrapping_add(4 * i).cast_mut();
-        if chunk.len() == 4 {
-            // SAFETY: passed on from the caller; the access is guarded.
-            let word = unsafe { host::load(at, 2) }? as u32;
-            chunk.copy_from_slice(&word.to_le_bytes());
-        } else {
-            for (j, byte) in chunk.iter_mut().enumerate() {
-                // SAFETY: as above.
-                *byte = unsafe { host::load(at.wrapping_add(j), 0) }? as u8;
-            }
-        }
-    }
-    Ok(())
+    // SAFETY: passed on from the caller; the access is guarded.
+    unsafe { host::copy_from(from, to) }
 }
 
 /// Decodes the block at `offset`; none if the page cannot be read.

@@ -22,8 +22,8 @@ const MAX_BLOCKS: usize = 48;
 /// Instructions of a region at most.
 const MAX_INSTRUCTIONS: u32 = 400;
 
-/// Machine code of a region.
-type Code<A> = extern "C" fn(&mut Cpu<A>, u64) -> u64;
+/// Machine code of a region. It knows of the vCPU what [`crate::compile`] told it.
+type Code<A> = extern "C" fn(*mut Cpu<A>, u64) -> u64;
 
 /// What a block knows of the region that it is an entry of.
 #[derive(Clone, Copy, Debug)]

@@ -117,14 +117,14 @@ fn mem(o: &Operands) -> Mem {
 }
 fn load<E: Emit<Arch = Toy>>(e: &mut E, o: &Operands) -> R<E> {
     let a = e.get(o.slot(2));
-    let a = e.and_imm(a, 0x3fff);
+    let a = e.and_imm(a, 0x7fff);
     let r = e.load(a, mem(o))?;
     e.put(o.slot(1), r);
     Ok(())
 }
 fn store<E: Emit<Arch = Toy>>(e: &mut E, o: &Operands) -> R<E> {
     let (v, a) = (e.get(o.slot(1)), e.get(o.slot(2)));
-    let a = e.and_imm(a, 0x3fff);
+    let a = e.and_imm(a, 0x6fff);
     e.store(a, v, mem(o))
 }
 fn load_pair<E: Emit<Arch = Toy>>(e: &mut E, o: &Operands) -> R<E> {
@@ -143,7 +143,7 @@ fn store_pair<E: Emit<Arch = Toy>>(e: &mut E, o: &Operands) -> R<E> {
 fn rmw<E: Emit<Arch = Toy>>(e: &mut E, o: &Operands) -> R<E> {
     let (v, a) = (e.get(o.slot(3)), e.get(o.slot(2)));
     let a = e.and_imm(a, 0x2ff8);
-    let r = e.rmw(RMW[o.0[1] as usize >> 4 % 9], a, v, mem(o))?;
+    let r = e.rmw(RMW[(o.0[1] >> 4) as usize % 9], a, v, mem(o))?;
     e.put(o.slot(1), r);
     Ok(())
 }
@@ -232,6 +232,7 @@ fn dispatch<E: Emit<Arch = Toy>>(e: &mut E, o: &Operands) -> R<E> {
 }
 
 /// First opcodes of the kinds.
+#[allow(dead_code)]
 pub mod op {
     pub const BINARY: u8 = 0;
     pub const UNARY: u8 = 15;
