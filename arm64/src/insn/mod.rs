@@ -3,6 +3,13 @@
 //! Each group has `decode(word, mode)`, which finds the instruction's [`Def`] or says that the word
 //! is unallocated, and beside it the semantics, generic over [`Emit`].
 
+mod simd_crypto;
+mod simd_emit;
+mod simd_move;
+mod simd_plan;
+mod simd_scalar;
+mod simd_vector;
+
 use crate::{Arm64, Cpu, exceptions};
 use understudy_engine::arch::{Def, Insn};
 use understudy_engine::def;
@@ -98,8 +105,14 @@ pub fn decode(mode: u32, word: u32) -> Insn<Arm64> {
     Insn::new(def, Operands { word, imm }, 4)
 }
 
-fn decode_group(_mode: u32, _word: u32) -> Option<Decoded> {
-    None
+fn decode_group(_mode: u32, word: u32) -> Option<Decoded> {
+    match word >> 25 & 15 {
+        0b0111 | 0b1111 => simd_move::decode(word)
+            .or_else(|| simd_vector::decode(word))
+            .or_else(|| simd_scalar::decode(word))
+            .or_else(|| simd_crypto::decode(word)),
+        _ => None,
+    }
 }
 
 /// What a helper gives: a value, or the way the instruction ended.
