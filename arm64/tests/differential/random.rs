@@ -1,0 +1,139 @@
+//! Reproducible random operands, rich in the values at which arithmetic changes its ways.
+
+use super::runner::{DATA, State};
+
+/// SplitMix64.
+pub struct Random(u64);
+
+impl Random {
+    /// A sequence for this seed.
+    pub fn new(seed: u64) -> Random {
+        Random(seed)
+    }
+
+    /// 64 random bits.
+    pub fn bits(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A number below `end`.
+    pub fn below(&mut self, end: u64) -> u64 {
+        self.bits() % end
+    }
+
+    /// An integer of `bits` bits: often one at or near a border.
+    fn integer(&mut self, bits: u32) -> u64 {
+        let all = u64::MAX >> (64 - bits);
+        let value = match self.below(8) {
+            0 => 0,
+            1 => all,
+            2 => 1 << (bits - 1),
+            3 => all >> 1,
+            4 => 1 << self.below(bits.into()),
+            // Small, of either sign: shift amounts, table indices.
+            5 => self.below(160).wrapping_sub(80),
+            _ => self.bits(),
+        };
+        value & all
+    }
+
+    /// A floating-point number of `bits` bits (16, 32, 64): often zero, infinite, not a number,
+    /// subnormal, near one, or of an exponent that overflows in a product.
+    fn float(&mut self, bits: u32) -> u64 {
+        let fraction = match bits {
+            16 => 10,
+            32 => 23,
+            _ => 52,
+        };
+        let exponents = (1u64 << (bits - fraction - 1)) - 1;
+        let exponent = match self.below(10) {
+            0 => 0,
+            1 => exponents,
+            2 => exponents - 1 - self.below(3),
+            3 => self.below(fraction as u64 + 2),
+            4..=7 => {
+                exponents / 2 + self.below(8) - 4 + self.below(2) * self.below(fraction as u64 + 8)
+            }
+            _ => self.below(exponents + 1),
+        };
+        let mask = (1u64 << fraction) - 1;
+        let fraction_bits = match self.below(5) {
+            0 => 0,
+            1 => mask,
+            2 => 1 << self.below(fraction as u64),
+            _ => self.bits() & mask,
+        };
+        self.below(2) << (bits - 1) | (exponent & exponents) << fraction | fraction_bits
+    }
+
+    /// A vector whose elements are of one size and kind.
+    fn vector(&mut self) -> u128 {
+        let size = 8 << self.below(4);
+        let floats = size > 8 && self.below(3) == 0;
+        let same = (self.below(8) == 0).then(|| self.integer(size));
+        (0..128 / size).fold(0, |v, i| {
+            let element = match same {
+                Some(element) => element,
+                None if floats => self.float(size),
+                None => self.integer(size),
+            };
+            v | u128::from(element) << (size * i)
+        })
+    }
+}
+
+/// A state to start from. With `memory`, half of the general registers are addresses well inside
+/// the data and the others small offsets.
+pub fn state(r: &mut Random, memory: bool) -> State {
+    let mut x = std::array::from_fn(|_| {
+        if r.below(2) == 0 {
+            r.integer(64)
+        } else {
+            r.integer(32)
+        }
+    });
+    let mut sp = 0x7000_0000;
+    if memory {
+        let aligned = r.below(2) == 0;
+        let mut address = || {
+            let offset = r.below(0x8000) & if aligned { !15 } else { !0 };
+            DATA + 0x1_0000 + offset
+        };
+        sp = address() & !15;
+        x = std::array::from_fn(|_| address());
+        for x in &mut x {
+            match r.below(6) {
+                0 => *x = r.below(256),
+                1 => *x = r.below(256).wrapping_neg(),
+                2 => *x = r.integer(64),
+                _ => {}
+            }
+        }
+    }
+    // Rounding modes, flush to zero, default NaN; never traps.
+    let fpcr = if r.below(2) == 0 {
+        0
+    } else {
+        r.bits() & 0x07c8_0000
+    };
+    State {
+        x,
+        sp,
+        pc: 0,
+        nzcv: r.bits() & 0xf000_0000,
+        fpcr,
+        fpsr: if r.below(2) == 0 {
+            0
+        } else {
+            r.bits() & 0x0800_009f
+        },
+        signal: memory.into(),
+        address: 0,
+        changed: 0,
+        window: [0; 8],
+        v: std::array::from_fn(|_| r.vector()),
+    }
+}

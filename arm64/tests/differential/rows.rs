@@ -1,0 +1,237 @@
+//! What is generated: one row an encoding class.
+
+use super::random::Random;
+
+/// An encoding class whose words are generated.
+pub struct Row {
+    /// The Arm ARM's name of the class.
+    pub name: &'static str,
+    /// 32 characters, most significant bit first: `0` and `1` are fixed, others random; blanks are
+    /// for the reader.
+    pub pattern: &'static str,
+    /// Which of the words are wanted.
+    pub wanted: fn(u32) -> bool,
+    /// Whether the instructions access memory.
+    pub memory: bool,
+    /// How many words are generated at scale 1.
+    pub words: usize,
+}
+
+impl Row {
+    /// A class without memory accesses, all of whose words are wanted.
+    pub const fn new(name: &'static str, pattern: &'static str, words: usize) -> Row {
+        Row {
+            name,
+            pattern,
+            wanted: |_| true,
+            memory: false,
+            words,
+        }
+    }
+
+    /// The same with only these words.
+    pub const fn only(mut self, wanted: fn(u32) -> bool) -> Row {
+        self.wanted = wanted;
+        self
+    }
+
+    /// The mask of the fixed bits, and their value.
+    pub fn fixed(&self) -> (u32, u32) {
+        let bits = self.pattern.chars().filter(|c| !c.is_whitespace());
+        let (mask, value, count) = bits.fold((0, 0, 0), |(mask, value, count), c| {
+            let fixed = matches!(c, '0' | '1');
+            (
+                mask << 1 | u32::from(fixed),
+                value << 1 | u32::from(c == '1'),
+                count + 1,
+            )
+        });
+        assert_eq!(count, 32, "{}: {}", self.name, self.pattern);
+        (mask, value)
+    }
+
+    /// A random word of the class.
+    pub fn word(&self, r: &mut Random) -> u32 {
+        let (mask, value) = self.fixed();
+        for _ in 0..100_000 {
+            let word = value | r.bits() as u32 & !mask;
+            if (self.wanted)(word) {
+                return word;
+            }
+        }
+        panic!("{}: no word is wanted", self.name);
+    }
+}
+
+const fn field(word: u32, low: u32, count: u32) -> u32 {
+    word >> low & ((1 << count) - 1)
+}
+
+/// Advanced SIMD on integers, and cryptography: whole classes, their unallocated words included,
+/// but without the opcodes for floating point.
+pub const SIMD: &[Row] = &[
+    Row::new(
+        "Advanced SIMD three same",
+        "0QU 01110 zz 1 mmmmm ooooo 1 nnnnn ddddd",
+        1500,
+    )
+    .only(|w| field(w, 11, 5) < 0b11000),
+    Row::new(
+        "Advanced SIMD three-register extension",
+        "0QU 01110 zz 0 mmmmm 1 oooo 1 nnnnn ddddd",
+        400,
+    )
+    .only(|w| field(w, 11, 4) < 0b1000),
+    Row::new(
+        "Advanced SIMD three different",
+        "0QU 01110 zz 1 mmmmm oooo 00 nnnnn ddddd",
+        800,
+    ),
+    Row::new(
+        "Advanced SIMD two-register miscellaneous",
+        "0QU 01110 zz 10000 ooooo 10 nnnnn ddddd",
+        1200,
+    )
+    .only(|w| integer_two_register(w)),
+    Row::new(
+        "Advanced SIMD across lanes",
+        "0QU 01110 zz 11000 ooooo 10 nnnnn ddddd",
+        500,
+    )
+    .only(|w| !matches!(field(w, 12, 5), 0b01100 | 0b01111)),
+    Row::new(
+        "Advanced SIMD vector x indexed element",
+        "0QU 01111 zz LMmmmm oooo H 0 nnnnn ddddd",
+        1000,
+    )
+    .only(|w| integer_by_element(w)),
+    Row::new(
+        "Advanced SIMD shift by immediate",
+        "0QU 011110 iiiiiii ooooo 1 nnnnn ddddd",
+        2000,
+    )
+    .only(|w| field(w, 19, 4) != 0 && integer_shift(w)),
+    Row::new(
+        "Advanced SIMD modified immediate",
+        "0Qo 0111100000 abc cccc o 1 defgh ddddd",
+        600,
+    )
+    // Unallocated, but QEMU 7.2 takes it for FMOV (vector, immediate) of doubles.
+    .only(|w| field(w, 29, 1) != 1 || field(w, 11, 5) != 0b11111),
+    Row::new(
+        "Advanced SIMD copy",
+        "0Qo 01110000 iiiii 0 jjjj 1 nnnnn ddddd",
+        800,
+    ),
+    Row::new(
+        "Advanced SIMD permute",
+        "0Q0 01110 zz 0 mmmmm 0 ooo 10 nnnnn ddddd",
+        400,
+    ),
+    Row::new(
+        "Advanced SIMD extract",
+        "0Q1 01110 zz 0 mmmmm 0 iiii 0 nnnnn ddddd",
+        300,
+    ),
+    Row::new(
+        "Advanced SIMD table lookup",
+        "0Q0 01110 zz 0 mmmmm 0 ll o 00 nnnnn ddddd",
+        300,
+    ),
+    Row::new(
+        "Advanced SIMD scalar three same",
+        "01U 11110 zz 1 mmmmm ooooo 1 nnnnn ddddd",
+        1200,
+    )
+    .only(|w| field(w, 11, 5) < 0b11000),
+    Row::new(
+        "Advanced SIMD scalar three same extra",
+        "01U 11110 zz 0 mmmmm 1 oooo 1 nnnnn ddddd",
+        300,
+    ),
+    Row::new(
+        "Advanced SIMD scalar three different",
+        "01U 11110 zz 1 mmmmm oooo 00 nnnnn ddddd",
+        300,
+    ),
+    Row::new(
+        "Advanced SIMD scalar two-register miscellaneous",
+        "01U 11110 zz 10000 ooooo 10 nnnnn ddddd",
+        800,
+    )
+    .only(|w| integer_two_register(w)),
+    Row::new(
+        "Advanced SIMD scalar pairwise",
+        "01U 11110 zz 11000 ooooo 10 nnnnn ddddd",
+        200,
+    )
+    .only(|w| !matches!(field(w, 12, 5), 0b01100 | 0b01101 | 0b01111)),
+    Row::new(
+        "Advanced SIMD scalar shift by immediate",
+        "01U 111110 iiiiiii ooooo 1 nnnnn ddddd",
+        1200,
+    )
+    .only(|w| integer_shift(w)),
+    Row::new(
+        "Advanced SIMD scalar x indexed element",
+        "01U 11111 zz LMmmmm oooo H 0 nnnnn ddddd",
+        500,
+    )
+    .only(|w| integer_by_element(w)),
+    Row::new(
+        "Advanced SIMD scalar copy",
+        "01o 11110000 iiiii 0 jjjj 1 nnnnn ddddd",
+        200,
+    ),
+    Row::new(
+        "Cryptographic AES",
+        "01001110 zz 10100 ooooo 10 nnnnn ddddd",
+        200,
+    ),
+    Row::new(
+        "Cryptographic AES, allocated",
+        "01001110 00 10100 001oo 10 nnnnn ddddd",
+        100,
+    ),
+    Row::new(
+        "Cryptographic three-register SHA",
+        "01011110 zz 0 mmmmm 0 ooo 00 nnnnn ddddd",
+        300,
+    ),
+    Row::new(
+        "Cryptographic two-register SHA",
+        "01011110 zz 10100 ooooo 10 nnnnn ddddd",
+        200,
+    ),
+    Row::new(
+        "Cryptographic two-register SHA, allocated",
+        "01011110 00 10100 000oo 10 nnnnn ddddd",
+        100,
+    ),
+];
+
+/// Two-register opcodes that are not conversions, roundings, comparisons, square roots...
+fn integer_two_register(word: u32) -> bool {
+    match field(word, 12, 5) {
+        0b01100..=0b01111 | 0b10110 | 0b10111 => false,
+        0b11000.. => field(word, 12, 5) == 0b11100 && field(word, 23, 1) == 1,
+        _ => true,
+    }
+}
+
+/// By-element opcodes that are not FMUL, FMULX, FMLA, FMLS (or FMLAL, FCMLA).
+fn integer_by_element(word: u32) -> bool {
+    !matches!(
+        (field(word, 29, 1), field(word, 12, 4)),
+        (0, 0b0000 | 0b0001 | 0b0100 | 0b0101 | 0b1001)
+            | (
+                1,
+                0b0001 | 0b0011 | 0b0101 | 0b0111 | 0b1000 | 0b1001 | 0b1100
+            )
+    )
+}
+
+/// Shifts that are not SCVTF, UCVTF, FCVTZS, FCVTZU.
+fn integer_shift(word: u32) -> bool {
+    !matches!(field(word, 11, 5), 0b11100 | 0b11111)
+}
