@@ -9,10 +9,14 @@ pub mod exceptions;
 pub mod exit;
 pub mod fp;
 pub mod insn;
+pub mod interrupts;
 pub mod machine;
 pub mod mmu;
+pub mod psci;
+pub mod pvtime;
 pub mod regs;
 pub mod simd;
+pub mod smccc;
 pub mod state;
 pub mod sysregs;
 pub mod timers;
@@ -57,24 +61,24 @@ impl Arch for Arm64 {
         Err(Stop::Exit)
     }
 
-    fn host_fault(_: &mut Cpu, _: u64) -> Stop {
-        Stop::Exit
+    fn host_fault(cpu: &mut Cpu, _: u64) -> Stop {
+        vcpu::host_fault(cpu)
     }
 
-    fn device_load(_: &mut Cpu, _: u64, _: Mem) -> Result<u64, Stop> {
-        Err(Stop::Exit)
+    fn device_load(cpu: &mut Cpu, physical: u64, mem: Mem) -> Result<u64, Stop> {
+        vcpu::device_load(cpu, physical, mem)
     }
 
-    fn device_store(_: &mut Cpu, _: u64, _: u64, _: Mem) -> Result<(), Stop> {
-        Err(Stop::Exit)
+    fn device_store(cpu: &mut Cpu, physical: u64, value: u64, mem: Mem) -> Result<(), Stop> {
+        vcpu::device_store(cpu, physical, value, mem)
     }
 
-    fn device_other(_: &mut Cpu, _: u64, _: Mem, _: AccessKind) -> Stop {
-        Stop::Exit
+    fn device_other(cpu: &mut Cpu, physical: u64, mem: Mem, kind: AccessKind) -> Stop {
+        vcpu::device_other(cpu, physical, mem, kind)
     }
 
-    fn service(_: &mut Cpu) -> Result<(), Stop> {
-        Err(Stop::Exit)
+    fn service(cpu: &mut Cpu) -> Result<(), Stop> {
+        interrupts::service(cpu)
     }
 
     fn stepping(_: &Cpu) -> bool {

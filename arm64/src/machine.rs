@@ -1,10 +1,256 @@
 //! What the vCPUs of a VM have in common.
 
-use std::sync::Arc;
+use crate::smccc::Services;
+use crate::timers::Counters;
+use crate::timers::keeper::Timekeeper;
+use crate::vcpu::peer::Peer;
+use bitflags::bitflags;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use understudy_abi::arm64::VcpuFeatures;
+use understudy_abi::proposals::name;
+use understudy_engine::request::ARCH_SHIFT;
 use understudy_memory::GuestMemory;
+
+/// Request to a vCPU ([`understudy_engine::request`]): its power state has changed, or it is to be
+/// reset.
+pub const POWER: u32 = 1 << ARCH_SHIFT;
+/// Request to a vCPU: code may have changed, begin a new epoch.
+pub const NEW_EPOCH: u32 = 1 << (ARCH_SHIFT + 1);
+/// Request to a vCPU: look whether a timer fires.
+pub const TIMER: u32 = 1 << (ARCH_SHIFT + 2);
+
+bitflags! {
+    /// Proposals that are switched on for a machine (requirements 0.2).
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+    pub struct Proposals: u32 {
+        /// `arm64-exposed-debug`.
+        const EXPOSED_DEBUG = 1 << 0;
+        /// `arm64-id-reg-configurable`.
+        const ID_REG_CONFIGURABLE = 1 << 1;
+    }
+}
+
+impl Proposals {
+    /// The proposal of this name, if it is one of this architecture.
+    pub fn by_name(proposal: &str) -> Option<Proposals> {
+        match proposal {
+            name::ARM64_EXPOSED_DEBUG => Some(Proposals::EXPOSED_DEBUG),
+            name::ARM64_ID_REG_CONFIGURABLE => Some(Proposals::ID_REG_CONFIGURABLE),
+            _ => None,
+        }
+    }
+}
+
+/// A host CPU model: the machine that KVM would run on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum Model {
+    /// `neoverse-n1`, r4p1.
+    #[default]
+    NeoverseN1,
+}
+
+impl Model {
+    /// The models that there are.
+    pub const ALL: &[Model] = &[Model::NeoverseN1];
+
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Model::NeoverseN1 => "neoverse-n1",
+        }
+    }
+}
+
+/// What a machine is made with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Bits of a guest-physical address (`KVM_CREATE_VM`'s type; 40 where that is 0).
+    pub ipa_bits: u32,
+    /// The host's CPU.
+    pub model: Model,
+    /// Proposals that are on.
+    pub proposals: Proposals,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            ipa_bits: 40,
+            model: Model::default(),
+            proposals: Proposals::empty(),
+        }
+    }
+}
+
+/// Devices that answer a guest's accesses without an exit: coalesced MMIO, ioeventfds, an
+/// interrupt controller.
+pub trait Bus: Send + Sync {
+    /// A load by the vCPU of this index; false if no device has this address.
+    fn read(&self, vcpu: usize, address: u64, data: &mut [u8]) -> bool;
+    /// A store by it; false if no device takes it.
+    fn write(&self, vcpu: usize, address: u64, data: &[u8]) -> bool;
+}
+
+/// The machine's configuration and whoever reads or changes it hold this lock, so that no change
+/// is made under a guest that has begun to run (IDR-10; KVM's `config_lock`).
+#[derive(Debug, Default)]
+pub struct Config {
+    features: Option<VcpuFeatures>,
+}
 
 /// A VM as its processors see it.
 pub struct Machine {
     /// Guest-physical memory.
     pub memory: Arc<GuestMemory>,
+    /// What it was made with.
+    pub settings: Settings,
+    /// What the guest can call (SMCCC): firmware registers and filter.
+    pub services: Services,
+    /// Offsets of the guest's counters.
+    pub counters: Counters,
+    /// Devices without exits.
+    pub bus: OnceLock<Arc<dyn Bus>>,
+    pub(crate) timekeeper: Timekeeper,
+    vcpus: RwLock<Vec<Arc<Peer>>>,
+    config: Mutex<Config>,
+    has_run: AtomicBool,
+    nisv_to_user: AtomicBool,
+    system_suspend: AtomicBool,
+    code_epoch: AtomicU64,
+}
+
+impl Machine {
+    /// A machine without vCPUs.
+    pub fn new(memory: Arc<GuestMemory>, settings: Settings) -> Arc<Machine> {
+        Arc::new(Machine {
+            memory,
+            settings,
+            services: Services::new(),
+            counters: Counters::new(),
+            bus: OnceLock::new(),
+            timekeeper: Timekeeper::new(),
+            vcpus: RwLock::new(Vec::new()),
+            config: Mutex::new(Config::default()),
+            has_run: AtomicBool::new(false),
+            nisv_to_user: AtomicBool::new(false),
+            system_suspend: AtomicBool::new(false),
+            code_epoch: AtomicU64::new(0),
+        })
+    }
+
+    /// Takes the configuration's lock.
+    pub fn config(&self) -> MutexGuard<'_, Config> {
+        self.config.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a vCPU of the machine has been run; from then on what the guest may have seen can
+    /// not be changed. Stable while [`Machine::config`] is held.
+    pub fn has_run(&self) -> bool {
+        self.has_run.load(Ordering::Acquire)
+    }
+
+    /// Notes that a vCPU is about to run for the first time (IDR-8).
+    pub fn set_has_run(&self) {
+        let _config = self.config();
+        self.has_run.store(true, Ordering::Release);
+    }
+
+    /// The features that the first `KVM_ARM_VCPU_INIT` has fixed for all vCPUs, without POWER_OFF
+    /// (IDR-21); none before it.
+    pub fn features(&self) -> Option<VcpuFeatures> {
+        self.config().features
+    }
+
+    /// Fixes the features, or compares them with those that are fixed; false if they differ.
+    pub fn fix_features(&self, features: VcpuFeatures) -> bool {
+        let features = features - VcpuFeatures::POWER_OFF;
+        *self.config().features.get_or_insert(features) == features
+    }
+
+    /// Enables `KVM_CAP_ARM_NISV_TO_USER`.
+    pub fn set_nisv_to_user(&self) {
+        self.nisv_to_user.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether accesses without syndrome exit with [`crate::exit::Exit::NisV`].
+    pub fn nisv_to_user(&self) -> bool {
+        self.nisv_to_user.load(Ordering::Relaxed)
+    }
+
+    /// Enables `KVM_CAP_ARM_SYSTEM_SUSPEND`: PSCI SYSTEM_SUSPEND exits.
+    pub fn set_system_suspend(&self) {
+        self.system_suspend.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the guest has PSCI SYSTEM_SUSPEND.
+    pub fn system_suspend(&self) -> bool {
+        self.system_suspend.load(Ordering::Relaxed)
+    }
+
+    /// The vCPUs, in the order of their making.
+    pub fn vcpus(&self) -> Vec<Arc<Peer>> {
+        self.vcpus
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Adds a vCPU; gives its index.
+    pub(crate) fn add(&self, peer: impl FnOnce(usize) -> Arc<Peer>) -> Arc<Peer> {
+        let mut vcpus = self.vcpus.write().unwrap_or_else(PoisonError::into_inner);
+        let peer = peer(vcpus.len());
+        vcpus.push(peer.clone());
+        peer
+    }
+
+    /// Calls `f` with each vCPU, without a copy of the list.
+    pub(crate) fn each(&self, f: impl FnMut(&Arc<Peer>)) {
+        self.vcpus
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+            .for_each(f);
+    }
+
+    /// Makes a request of every vCPU but the one with this index.
+    pub fn broadcast(&self, me: Option<usize>, bits: u32) {
+        self.each(|peer| {
+            if Some(peer.index()) != me {
+                peer.post(bits);
+            }
+        });
+    }
+
+    /// The same, and returns once each has taken it or is not running guest code (a broadcast TLBI
+    /// has to be complete, Arm ARM D8.14). `idle` is called meanwhile: it serves the caller's own
+    /// requests of the same kind, so that two callers don't wait for each other.
+    pub fn broadcast_and_wait(&self, me: Option<usize>, bits: u32, mut idle: impl FnMut()) {
+        self.broadcast(me, bits);
+        for peer in self.vcpus() {
+            if Some(peer.index()) != me {
+                peer.requests().post_and_wait(bits, &mut idle);
+            }
+        }
+    }
+
+    /// How often code was said to have changed, on any vCPU.
+    pub fn code_epoch(&self) -> u64 {
+        self.code_epoch.load(Ordering::Acquire)
+    }
+
+    /// Begins a new epoch on every other vCPU: code may have changed (IC IALLUIS, IC IVAU). The
+    /// caller begins its own.
+    pub fn new_code_epoch(&self, me: Option<usize>) {
+        self.code_epoch.fetch_add(1, Ordering::AcqRel);
+        self.broadcast(me, NEW_EPOCH);
+    }
+}
+
+impl std::fmt::Debug for Machine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Machine")
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
 }

@@ -2,11 +2,16 @@
 
 use crate::debug::DebugState;
 use crate::exit::Exit;
+use crate::interrupts::InterruptState;
 use crate::machine::Machine;
 use crate::mmu::MmuState;
+use crate::pvtime::PvTimeState;
 use crate::sysregs::SysRegs;
 use crate::timers::TimerState;
+use crate::vcpu::RunState;
+use crate::vcpu::peer::Peer;
 use std::sync::Arc;
+use understudy_abi::arm64::VcpuFeatures;
 
 /// PSTATE, except for the flags, which are in slots, and what stands in [`State::el`] and
 /// [`State::spsel`] (Arm ARM D1.4). Bit positions are those of SPSR_EL1.
@@ -37,8 +42,10 @@ pub mod pstate {
 pub struct State {
     /// The VM that this vCPU is part of.
     pub machine: Arc<Machine>,
-    /// Index of the vCPU in its VM.
-    pub index: usize,
+    /// This vCPU as others reach it.
+    pub peer: Arc<Peer>,
+    /// The features of the last `KVM_ARM_VCPU_INIT`.
+    pub features: VcpuFeatures,
     /// Current exception level, 0 or 1.
     pub el: u8,
     /// PSTATE.SP: whether the current level uses its own stack pointer. Always false at EL0.
@@ -57,6 +64,41 @@ pub struct State {
     pub debug: DebugState,
     /// The generic timer.
     pub timer: TimerState,
+    /// Interrupts that are pending.
+    pub interrupts: InterruptState,
+    /// The account of stolen time.
+    pub pvtime: PvTimeState,
+    /// What the run loop keeps between two runs.
+    pub run: RunState,
     /// Why [`understudy_engine::run::Engine::run`] was left.
     pub exit: Option<Exit>,
+}
+
+impl State {
+    /// The state of a vCPU that was never reset.
+    pub fn new(machine: Arc<Machine>, peer: Arc<Peer>) -> State {
+        State {
+            machine,
+            peer,
+            features: VcpuFeatures::empty(),
+            el: 1,
+            spsel: true,
+            pstate: pstate::HELD & !(pstate::SS | pstate::IL),
+            fpcr: 0,
+            fpsr: 0,
+            sys: SysRegs::default(),
+            mmu: MmuState::default(),
+            debug: DebugState::default(),
+            timer: TimerState::default(),
+            interrupts: InterruptState::default(),
+            pvtime: PvTimeState::default(),
+            run: RunState::default(),
+            exit: None,
+        }
+    }
+
+    /// Index of the vCPU in its VM.
+    pub fn index(&self) -> usize {
+        self.peer.index()
+    }
 }

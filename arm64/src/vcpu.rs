@@ -1,10 +1,391 @@
 //! A vCPU, as the KVM API's implementation drives it.
+//!
+//! ```text
+//!   Vcpu::new ─► init ─► (set registers) ─► run ─► Exit ─┐
+//!                                            ▲           │ Mmio: complete_mmio
+//!                                            └───────────┘
+//! ```
 
-use crate::Arm64;
+pub mod core_regs;
+pub mod peer;
+
+use crate::exit::{Exit, Mmio, syndrome};
+use crate::machine::{Machine, POWER};
+use crate::pvtime::{self, PvTimeError};
+use crate::state::{State, pstate};
+use crate::sysregs::Reg;
+use crate::{Arm64, Cpu, exceptions, regs, timers};
+use peer::{Entry, MpState, Peer};
+use std::sync::Arc;
+use understudy_abi::arm64::{DeviceIrqLevel, VcpuFeatures};
+use understudy_engine::arch::{AccessKind, Arch};
+use understudy_engine::emit::{Mem, Stop};
 use understudy_engine::run::Engine;
+
+/// PSTATE out of reset: EL1h, everything masked.
+pub const RESET_PSTATE: u64 = 0x3c5;
+
+/// ESR_ELx.ISS of the SError interrupt that user space injects without a syndrome: ISV, which
+/// here means that the rest is IMPLEMENTATION DEFINED.
+const SERROR_IMPLEMENTATION_DEFINED: u64 = 1 << 24;
+/// The ISS, bits 24:0.
+const ISS: u64 = (1 << 25) - 1;
+/// Data fault status code: synchronous external abort.
+const EXTERNAL_ABORT: u64 = 0x10;
+
+/// What the run loop keeps of a vCPU between two runs.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RunState {
+    /// The load or store that user space emulates: its address's length and [`Mem::info`].
+    mmio: Option<(Mmio, Mem)>,
+    /// An external abort that user space has injected, for the next run.
+    abort: bool,
+    /// The last exception taken to EL2, as KVM has it in the vCPU: ESR_EL2.IL, FAR_EL2.
+    pub fault: Fault,
+}
+
+/// What the last abort taken to EL2 said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fault {
+    /// ESR_EL2.IL: whether there was an exit to EL2 at all, as each sets it.
+    pub il: bool,
+    /// FAR_EL2: the virtual address of the last access that left the guest's memory.
+    pub address: u64,
+}
+
+/// Why a vCPU cannot be run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotReady {
+    /// It has not had `KVM_ARM_VCPU_INIT`: `ENOEXEC`.
+    NotInitialized,
+}
+
+/// Events that are pending (`struct kvm_vcpu_events`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Events {
+    /// `serror_pending`, with `serror_esr`: the ISS that the guest will find.
+    pub serror: Option<u64>,
+}
+
+/// Events to make pending.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SetEvents {
+    /// `serror_pending`.
+    pub serror: bool,
+    /// `serror_esr`, where `serror_has_esr` is set.
+    pub serror_esr: Option<u64>,
+    /// `ext_dabt_pending`.
+    pub external_abort: bool,
+}
 
 /// A vCPU.
 pub struct Vcpu {
     /// The processor and what runs it.
     pub engine: Engine<Arm64>,
+    initialized: Option<VcpuFeatures>,
+    has_run: bool,
+}
+
+impl Vcpu {
+    /// The vCPU of number `id` (`KVM_CREATE_VCPU`), added to its machine. It is not initialised.
+    pub fn new(machine: &Arc<Machine>, id: u32) -> Vcpu {
+        machine.counters.vcpu_made();
+        let peer = machine.add(|index| Arc::new(Peer::new(index, id)));
+        let requests = peer.requests().clone();
+        let state = State::new(machine.clone(), peer);
+        Vcpu {
+            engine: Engine::new(state, requests),
+            initialized: None,
+            has_run: false,
+        }
+    }
+
+    /// The processor.
+    pub fn cpu(&self) -> &Cpu {
+        &self.engine.cpu
+    }
+
+    /// The processor.
+    pub fn cpu_mut(&mut self) -> &mut Cpu {
+        &mut self.engine.cpu
+    }
+
+    /// The vCPU as other threads reach it.
+    pub fn peer(&self) -> &Arc<Peer> {
+        &self.engine.cpu.state.peer
+    }
+
+    /// The machine.
+    pub fn machine(&self) -> &Arc<Machine> {
+        &self.engine.cpu.state.machine
+    }
+
+    /// The features it was initialised with; none if it was not.
+    pub fn features(&self) -> Option<VcpuFeatures> {
+        self.initialized
+    }
+
+    /// Whether it has been run.
+    pub fn has_run(&self) -> bool {
+        self.has_run
+    }
+
+    /// Resets the vCPU with these features, which the caller has checked and fixed
+    /// ([`Machine::fix_features`]), and stops it if they have POWER_OFF (KVM API 4.82,
+    /// "KVM_ARM_VCPU_INIT").
+    pub fn init(&mut self, features: VcpuFeatures) {
+        self.initialized = Some(features);
+        self.engine.cpu.state.features = features;
+        reset(&mut self.engine.cpu, None);
+        self.peer()
+            .set_mp_state(if features.contains(VcpuFeatures::POWER_OFF) {
+                MpState::Stopped
+            } else {
+                MpState::Runnable
+            });
+    }
+
+    /// What `KVM_RUN` does before anything else when it is called for the first time; to be called
+    /// at the beginning of each. From its success on the machine counts as having run (IDR-8).
+    pub fn first_run(&mut self) -> Result<(), NotReady> {
+        if self.initialized.is_none() {
+            return Err(NotReady::NotInitialized);
+        }
+        if !self.has_run {
+            self.has_run = true;
+            self.machine().set_has_run();
+        }
+        Ok(())
+    }
+
+    /// Runs the guest until there is something for user space to do.
+    pub fn run(&mut self) -> Exit {
+        self.settle();
+        // There may be an interrupt or a timer to look after that nobody made a request for: user
+        // space has written registers.
+        self.peer().requests().post(POWER);
+        self.engine.run();
+        self.update_device_irq_level();
+        self.engine
+            .cpu
+            .state
+            .exit
+            .take()
+            .unwrap_or(Exit::InternalError { suberror: 0 })
+    }
+
+    fn update_device_irq_level(&mut self) {
+        let level = timers::outputs(&self.engine.cpu);
+        self.engine.cpu.state.interrupts.reported = level;
+    }
+
+    /// Completes the access of the last [`Exit::Mmio`] with what user space has put into `data`:
+    /// the register gets the value that was read, and the instruction is over (ESR-6, first step of
+    /// `KVM_RUN`). Does nothing if no access is open, or if an external abort was injected instead.
+    pub fn complete_mmio(&mut self, data: &[u8; 8]) {
+        let Some((mmio, mem)) = self.engine.cpu.state.run.mmio.take() else {
+            return;
+        };
+        if self.engine.cpu.state.run.abort {
+            return;
+        }
+        let cpu = &mut self.engine.cpu;
+        if !mmio.is_write {
+            let value = loaded(u64::from_le_bytes(*data), mem);
+            cpu.set_slot(regs::x_write(syndrome::srt(mem.info)), value);
+        }
+        cpu.pc = cpu.pc.wrapping_add(4);
+        emulated(cpu);
+    }
+
+    /// Takes the exception that user space has injected, which [`Vcpu::run`] does first. Also to be
+    /// called where a `KVM_RUN` ends before it runs anything (`immediate_exit`).
+    pub fn settle(&mut self) {
+        let cpu = &mut self.engine.cpu;
+        if !std::mem::take(&mut cpu.state.run.abort) {
+            return;
+        }
+        let Fault { il, address } = cpu.state.run.fault;
+        let mut esr = exceptions::syndrome_from(cpu, exceptions::class::DATA_ABORT, EXTERNAL_ABORT);
+        if !il {
+            esr &= !exceptions::IL;
+        }
+        exceptions::take(cpu, esr, Some(address));
+    }
+
+    /// What is pending (KVM API 4.31, "KVM_GET_VCPU_EVENTS").
+    pub fn events(&self) -> Events {
+        Events {
+            serror: self.engine.cpu.state.interrupts.serror,
+        }
+    }
+
+    /// Makes events pending (KVM API 4.32, "KVM_SET_VCPU_EVENTS"). False, with nothing done, where
+    /// the SError interrupt's syndrome has bits outside the ISS (`EINVAL`).
+    #[must_use]
+    pub fn set_events(&mut self, events: SetEvents) -> bool {
+        let state = &mut self.engine.cpu.state;
+        if events.serror {
+            let iss = events.serror_esr.unwrap_or(SERROR_IMPLEMENTATION_DEFINED);
+            if iss & !ISS != 0 {
+                return false;
+            }
+            state.interrupts.serror = Some(iss);
+        }
+        if events.external_abort {
+            state.run.abort = true;
+        }
+        true
+    }
+
+    /// The timer outputs that user space is told of, where there is no in-kernel interrupt
+    /// controller (`s.regs.device_irq_level` after a run).
+    pub fn device_irq_level(&self) -> DeviceIrqLevel {
+        self.engine.cpu.state.interrupts.reported
+    }
+
+    /// What `s.regs.device_irq_level` holds before a run: a run ends when the outputs differ.
+    pub fn set_device_irq_level(&mut self, level: DeviceIrqLevel) {
+        let timers = DeviceIrqLevel::EL1_VTIMER | DeviceIrqLevel::EL1_PTIMER;
+        self.engine.cpu.state.interrupts.reported = level & timers;
+    }
+
+    /// Where the guest's stolen time is told (`KVM_ARM_VCPU_PVTIME_IPA`); [`pvtime::NO_ADDRESS`] if
+    /// nowhere.
+    pub fn pvtime_address(&self) -> u64 {
+        self.engine.cpu.state.pvtime.address()
+    }
+
+    /// Sets where the guest's stolen time is told, once.
+    pub fn set_pvtime_address(&mut self, address: u64) -> Result<(), PvTimeError> {
+        let memory = self.machine().memory.clone();
+        pvtime::set_address(&mut self.engine.cpu.state.pvtime, address, |address| {
+            pvtime::in_slot(&memory, address)
+        })
+    }
+}
+
+/// Notes that KVM emulates the instruction at hand, or has skipped it: to a software step it is
+/// already over (the step's syndrome then has ISV clear).
+pub fn emulated(cpu: &mut Cpu) {
+    cpu.state.pstate &= !pstate::SS;
+}
+
+/// Brings up to date what is derived from EL and PSTATE.
+fn context_changed(cpu: &mut Cpu) {
+    let _ = cpu;
+}
+
+/// Resets the vCPU to what `KVM_ARM_VCPU_INIT` leaves, or to the entry of a PSCI CPU_ON.
+pub(crate) fn reset(cpu: &mut Cpu, entry: Option<Entry>) {
+    let Cpu { regs, pc, .. } = cpu;
+    *regs = [0; 128];
+    *pc = 0;
+    cpu.set_slot(regs::MONITOR, regs::MONITOR_OPEN);
+    cpu.state.fpcr = 0;
+    cpu.state.fpsr = 0;
+    let known = core_regs::set_pstate(cpu, RESET_PSTATE);
+    debug_assert!(known);
+    cpu.state.run = RunState {
+        fault: cpu.state.run.fault,
+        ..RunState::default()
+    };
+    cpu.state.timer.reset();
+    if let Some(entry) = entry {
+        const EE: u64 = 1 << 25;
+        cpu.pc = entry.pc;
+        core_regs::set_x(cpu, 0, entry.x0);
+        if entry.big_endian {
+            cpu.state.sys[Reg::SCTLR_EL1] |= EE;
+        }
+    }
+    context_changed(cpu);
+    cpu.flush_all();
+}
+
+/// What a register gets from a load of `mem` that found `value`.
+fn loaded(value: u64, mem: Mem) -> u64 {
+    let unused = 64 - 8 * mem.size.bytes() as u32;
+    let value = if mem.info & syndrome::SSE != 0 {
+        ((value << unused) as i64 >> unused) as u64
+    } else {
+        value & mem.size.mask()
+    };
+    if mem.info & syndrome::SF != 0 {
+        value
+    } else {
+        value & 0xffff_ffff
+    }
+}
+
+/// A load from where there is no memory. See [`Arch::device_load`].
+pub(crate) fn device_load(cpu: &mut Cpu, address: u64, mem: Mem) -> Result<u64, Stop> {
+    if mem.info & syndrome::ISV == 0 {
+        return Err(Arm64::device_other(cpu, address, mem, AccessKind::Load));
+    }
+    cpu.state.run.fault.il = true;
+    let length = mem.size.bytes();
+    let mut data = [0; 8];
+    if let Some(bus) = cpu.state.machine.bus.get()
+        && bus.read(cpu.state.index(), address, &mut data[..length as usize])
+    {
+        return Ok(u64::from_le_bytes(data));
+    }
+    Err(mmio(cpu, address, mem, None))
+}
+
+/// A store to where there is no memory. See [`Arch::device_store`].
+pub(crate) fn device_store(cpu: &mut Cpu, address: u64, value: u64, mem: Mem) -> Result<(), Stop> {
+    if mem.info & syndrome::ISV == 0 {
+        return Err(Arm64::device_other(cpu, address, mem, AccessKind::Store));
+    }
+    cpu.state.run.fault.il = true;
+    let length = mem.size.bytes();
+    let data = (value & mem.size.mask()).to_le_bytes();
+    if let Some(bus) = cpu.state.machine.bus.get()
+        && bus.write(cpu.state.index(), address, &data[..length as usize])
+    {
+        emulated(cpu);
+        return Ok(());
+    }
+    Err(mmio(cpu, address, mem, Some(data)))
+}
+
+fn mmio(cpu: &mut Cpu, address: u64, mem: Mem, written: Option<[u8; 8]>) -> Stop {
+    let mmio = Mmio {
+        address,
+        length: mem.size.bytes() as u32,
+        is_write: written.is_some(),
+        data: written.unwrap_or_default(),
+    };
+    cpu.state.run.mmio = Some((mmio, mem));
+    cpu.state.exit = Some(Exit::Mmio(mmio));
+    Stop::Exit
+}
+
+/// An access to where there is no memory by an instruction that has no syndrome. See
+/// [`Arch::device_other`].
+pub(crate) fn device_other(cpu: &mut Cpu, address: u64, mem: Mem, kind: AccessKind) -> Stop {
+    /// WnR: the access was a write.
+    const WNR: u64 = 1 << 6;
+    /// Translation fault, level 1: the first level of stage 2 has nothing there.
+    const TRANSLATION_FAULT: u64 = 0x05;
+    cpu.state.run.fault.il = true;
+    cpu.state.exit = Some(if cpu.state.machine.nisv_to_user() {
+        let cache = u64::from(mem.info & syndrome::CACHE);
+        let write = if kind.writes() { WNR } else { 0 };
+        Exit::NisV {
+            esr_iss: TRANSLATION_FAULT | cache | write,
+            fault_ipa: address,
+        }
+    } else {
+        Exit::NoSyndrome
+    });
+    Stop::Exit
+}
+
+/// The memory behind a slot is not there. See [`Arch::host_fault`].
+pub(crate) fn host_fault(cpu: &mut Cpu) -> Stop {
+    cpu.state.exit = Some(Exit::Fault);
+    Stop::Exit
 }

@@ -1,0 +1,139 @@
+//! Paravirtualised time: the time that was stolen from a vCPU (Arm DEN 0057), with the attribute
+//! group `KVM_ARM_VCPU_PVTIME_CTRL` of a vCPU.
+//!
+//! ```text
+//!   0: revision, 0 (u32)   4: attributes, 0 (u32)   8: stolen time, ns (u64)   16..64: 0
+//! ```
+//!
+//! A vCPU's time is stolen while its thread waits for a processor: the kernel's run delay of the
+//! thread, which `/proc/thread-self/schedstat` has.
+
+use crate::Cpu;
+use crate::smccc::{NOT_SUPPORTED, argument};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::thread::ThreadId;
+use understudy_memory::GuestMemory;
+
+/// What this part keeps of a vCPU.
+#[derive(Debug, Default)]
+pub struct PvTimeState {
+    base: Option<u64>,
+    /// The thread's run delay, in ns, up to which the guest's account is made.
+    last: u64,
+    source: Option<(ThreadId, File)>,
+}
+
+/// Why the address cannot be set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PvTimeError {
+    /// This host does not tell run delays: `ENXIO`.
+    Unsupported,
+    /// No multiple of 64, or in no memory slot: `EINVAL`.
+    Invalid,
+    /// It is set: `EEXIST`.
+    Exists,
+}
+
+/// The address of a vCPU that has no structure (`INVALID_GPA`).
+pub const NO_ADDRESS: u64 = !0;
+
+/// Whether this host tells run delays (`KVM_CAP_STEAL_TIME`).
+pub fn supported() -> bool {
+    File::open(SOURCE).is_ok_and(|file| run_delay(&file).is_some())
+}
+
+const SOURCE: &str = "/proc/thread-self/schedstat";
+
+/// The second of the numbers there: ns that the thread has spent waiting on a run queue.
+fn run_delay(file: &File) -> Option<u64> {
+    let mut text = [0; 96];
+    let length = file.read_at(&mut text, 0).ok()?;
+    let text = str::from_utf8(text.get(..length)?).ok()?;
+    text.split_whitespace().nth(1)?.parse().ok()
+}
+
+impl PvTimeState {
+    /// The run delay of the calling thread.
+    fn now(&mut self) -> Option<u64> {
+        let thread = std::thread::current().id();
+        match &self.source {
+            Some((of, file)) if *of == thread => run_delay(file),
+            _ => {
+                let file = File::open(SOURCE).ok()?;
+                let delay = run_delay(&file);
+                self.source = Some((thread, file));
+                delay
+            }
+        }
+    }
+
+    /// Where the structure is (`KVM_ARM_VCPU_PVTIME_IPA`); [`NO_ADDRESS`] if nowhere.
+    pub fn address(&self) -> u64 {
+        self.base.unwrap_or(NO_ADDRESS)
+    }
+
+    /// Whether there is something to account.
+    pub(crate) fn enabled(&self) -> bool {
+        self.base.is_some()
+    }
+}
+
+/// Sets where the structure is; `in_slot` says whether an address is in a memory slot.
+pub fn set_address(
+    state: &mut PvTimeState,
+    address: u64,
+    in_slot: impl FnOnce(u64) -> bool,
+) -> Result<(), PvTimeError> {
+    if !supported() {
+        return Err(PvTimeError::Unsupported);
+    }
+    if address % 64 != 0 {
+        return Err(PvTimeError::Invalid);
+    }
+    if state.base.is_some() {
+        return Err(PvTimeError::Exists);
+    }
+    if !in_slot(address) {
+        return Err(PvTimeError::Invalid);
+    }
+    state.base = Some(address);
+    Ok(())
+}
+
+/// PV_TIME_FEATURES: whether the vCPU has the service in X1.
+pub(crate) fn features(cpu: &Cpu) -> u64 {
+    match argument(cpu, 1) as u32 {
+        0xc500_0020 | 0xc500_0021 if cpu.state.pvtime.enabled() => 0,
+        _ => NOT_SUPPORTED,
+    }
+}
+
+/// PV_TIME_ST: begins the account; gives the structure's address.
+pub(crate) fn enable(cpu: &mut Cpu) -> Option<u64> {
+    let state = &mut cpu.state.pvtime;
+    let base = state.base?;
+    state.last = state.now().unwrap_or(0);
+    // Where the memory has gone meanwhile there is nobody to tell.
+    let _ = cpu.state.machine.memory.write(base, &[0; 64]);
+    Some(base)
+}
+
+/// Adds to the guest's account what was stolen since the last time.
+pub(crate) fn update(cpu: &mut Cpu) {
+    let state = &mut cpu.state.pvtime;
+    let Some(base) = state.base else { return };
+    let Some(now) = state.now() else { return };
+    let at = base.wrapping_add(8);
+    let memory = &cpu.state.machine.memory;
+    if let Ok(stolen) = memory.load::<u64>(at) {
+        let stolen = stolen.wrapping_add(now.wrapping_sub(state.last));
+        state.last = now;
+        let _ = memory.store(at, stolen);
+    }
+}
+
+/// Whether an address is in a memory slot.
+pub(crate) fn in_slot(memory: &GuestMemory, address: u64) -> bool {
+    memory.lookup(address).is_some()
+}

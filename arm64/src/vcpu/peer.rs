@@ -1,0 +1,205 @@
+//! What other threads can see and do of a vCPU: the other vCPUs, a timer, an ioctl, a signal
+//! handler.
+
+use crate::machine::POWER;
+use rustix::thread::futex;
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use understudy_engine::request::{EXIT, INTERRUPT, Requests};
+
+/// Whether a vCPU runs (KVM API 4.38, "KVM_GET_MP_STATE").
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum MpState {
+    /// `KVM_MP_STATE_RUNNABLE`.
+    Runnable,
+    /// `KVM_MP_STATE_STOPPED`: off (PSCI).
+    Stopped,
+    /// `KVM_MP_STATE_SUSPENDED`: waits for what wakes it, which is then reported.
+    Suspended,
+}
+
+/// How a vCPU begins when PSCI CPU_ON has switched it on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The PC.
+    pub pc: u64,
+    /// X0: the caller's context id.
+    pub x0: u64,
+    /// Data at EL1 is big-endian, as the caller's was.
+    pub big_endian: bool,
+}
+
+/// A line into the vCPU (`KVM_IRQ_LINE` of type CPU).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Line {
+    /// IRQ.
+    Irq = 1 << 0,
+    /// FIQ.
+    Fiq = 1 << 1,
+}
+
+/// A vCPU as others reach it.
+#[derive(Debug)]
+pub struct Peer {
+    index: usize,
+    id: u32,
+    requests: Arc<Requests>,
+    /// MPIDR_EL1, which is a register of the vCPU but by which others find it.
+    mpidr: AtomicU64,
+    lines: AtomicU32,
+    state: AtomicU8,
+    /// Held while the power state changes.
+    entry: Mutex<Option<Entry>>,
+    /// Counts what may have woken the vCPU; it sleeps on this.
+    events: AtomicU32,
+}
+
+/// How a sleep ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Woken {
+    /// By an event, or the time is over: look again.
+    Event,
+    /// By a signal to the thread.
+    Signal,
+}
+
+/// A number of [`Peer`]'s events: see [`Peer::sleep`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seen(u32);
+
+impl Peer {
+    /// A vCPU that is to be run and has no interrupts.
+    pub(crate) fn new(index: usize, id: u32) -> Peer {
+        Peer {
+            index,
+            id,
+            requests: Arc::new(Requests::new()),
+            mpidr: AtomicU64::new(0),
+            lines: AtomicU32::new(0),
+            state: AtomicU8::new(MpState::Runnable as u8),
+            entry: Mutex::new(None),
+            events: AtomicU32::new(0),
+        }
+    }
+
+    /// Index of the vCPU in its machine.
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// The number that `KVM_CREATE_VCPU` was given, by which `KVM_IRQ_LINE` names the vCPU.
+    pub fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// The request word.
+    pub fn requests(&self) -> &Arc<Requests> {
+        &self.requests
+    }
+
+    /// Makes a request, and wakes the vCPU if it sleeps. Safe in a signal handler.
+    pub fn post(&self, bits: u32) {
+        self.requests.post(bits);
+        self.wake();
+    }
+
+    /// Has [`crate::vcpu::Vcpu::run`] return [`crate::exit::Exit::Interrupted`] as soon as it can,
+    /// the next call if there is none now. Safe in a signal handler.
+    pub fn kick(&self) {
+        self.post(EXIT);
+    }
+
+    fn wake(&self) {
+        self.events.fetch_add(1, Ordering::SeqCst);
+        // Nobody waits, or the wait ends: there is no failure that matters.
+        let _ = futex::wake(&self.events, futex::Flags::PRIVATE, u32::MAX >> 1);
+    }
+
+    /// What to hand to [`Peer::sleep`], taken before looking whether there is reason to.
+    pub(crate) fn seen(&self) -> Seen {
+        Seen(self.events.load(Ordering::SeqCst))
+    }
+
+    /// Sleeps until something happens after `seen` was taken, at most for `time`.
+    pub(crate) fn sleep(&self, seen: Seen, time: Option<Duration>) -> Woken {
+        // A wait without timeout would go on after a signal whose handler has SA_RESTART.
+        let time = time.unwrap_or(Duration::from_secs(3600));
+        let time = futex::Timespec {
+            tv_sec: time.as_secs().min(3600) as i64,
+            tv_nsec: time.subsec_nanos().into(),
+        };
+        match futex::wait(&self.events, futex::Flags::PRIVATE, seen.0, Some(&time)) {
+            Err(rustix::io::Errno::INTR) => Woken::Signal,
+            _ => Woken::Event,
+        }
+    }
+
+    /// MPIDR_EL1.
+    pub fn mpidr(&self) -> u64 {
+        self.mpidr.load(Ordering::Relaxed)
+    }
+
+    /// Sets MPIDR_EL1.
+    pub fn set_mpidr(&self, value: u64) {
+        self.mpidr.store(value, Ordering::Relaxed);
+    }
+
+    /// The lines that are high, bits of [`Line`].
+    pub fn lines(&self) -> u32 {
+        self.lines.load(Ordering::SeqCst)
+    }
+
+    /// Sets the level of a line.
+    pub fn set_line(&self, line: Line, level: bool) {
+        let bit = line as u32;
+        let old = if level {
+            self.lines.fetch_or(bit, Ordering::SeqCst)
+        } else {
+            self.lines.fetch_and(!bit, Ordering::SeqCst)
+        };
+        if (old & bit != 0) != level {
+            self.post(INTERRUPT);
+        }
+    }
+
+    /// Whether the vCPU runs.
+    pub fn mp_state(&self) -> MpState {
+        match self.state.load(Ordering::SeqCst) {
+            0 => MpState::Runnable,
+            1 => MpState::Stopped,
+            _ => MpState::Suspended,
+        }
+    }
+
+    /// Sets whether the vCPU runs. Takes effect at once, also on one that is running.
+    pub fn set_mp_state(&self, state: MpState) {
+        let entry = self.entry.lock().unwrap_or_else(PoisonError::into_inner);
+        self.state.store(state as u8, Ordering::SeqCst);
+        drop(entry);
+        self.post(POWER);
+    }
+
+    /// Switches the vCPU on with this entry, if it is off; says whether it was (PSCI CPU_ON).
+    pub(crate) fn power_on(&self, entry: Entry) -> bool {
+        let mut pending = self.entry.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.mp_state() != MpState::Stopped {
+            return false;
+        }
+        *pending = Some(entry);
+        self.state.store(MpState::Runnable as u8, Ordering::SeqCst);
+        drop(pending);
+        self.post(POWER);
+        true
+    }
+
+    /// The entry that PSCI CPU_ON has asked for, once.
+    pub(crate) fn take_entry(&self) -> Option<Entry> {
+        self.entry
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+    }
+}
