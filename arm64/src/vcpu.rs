@@ -89,10 +89,8 @@ pub struct Vcpu {
 impl Vcpu {
     /// The vCPU of number `id` (`KVM_CREATE_VCPU`), added to its machine. It is not initialised.
     pub fn new(machine: &Arc<Machine>, id: u32) -> Vcpu {
-        machine.counters.vcpu_made();
-        let peer = machine.add(|index| Arc::new(Peer::new(index, id)));
-        let requests = peer.requests().clone();
-        let state = State::new(machine.clone(), peer);
+        let state = State::new(machine.clone(), add(machine, id));
+        let requests = state.peer.requests().clone();
         Vcpu {
             engine: Engine::new(state, requests),
             initialized: None,
@@ -263,6 +261,19 @@ impl Vcpu {
             pvtime::in_slot(&memory, address)
         })
     }
+}
+
+/// Adds a vCPU to a machine.
+fn add(machine: &Machine, id: u32) -> Arc<Peer> {
+    machine.counters.vcpu_made();
+    machine.add(|index| Arc::new(Peer::new(index, id)))
+}
+
+/// The processor of a new vCPU by itself, to run single instructions on.
+pub fn new_cpu(machine: &Arc<Machine>, id: u32) -> Cpu {
+    let state = State::new(machine.clone(), add(machine, id));
+    let requests = state.peer.requests().clone();
+    Cpu::new(state, requests)
 }
 
 /// Notes that KVM emulates the instruction at hand, or has skipped it: to a software step it is

@@ -17,13 +17,12 @@ use std::collections::BTreeSet;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use understudy_arm64::simd::Op;
-use understudy_arm64::{Arm64, Cpu, insn, machine, regs, state};
+use understudy_arm64::{Arm64, Cpu, insn, machine, regs, vcpu};
 use understudy_engine::arch::Insn;
 use understudy_engine::code::Arena;
 use understudy_engine::compile::{self, Compiler, Region, SlowPaths};
 use understudy_engine::emit::Stop;
 use understudy_engine::ir;
-use understudy_engine::request::Requests;
 use understudy_memory::{GuestMemory, Limits};
 
 /// Operand sets for each word.
@@ -39,24 +38,11 @@ fn setting(name: &str, default: u64) -> u64 {
 }
 
 fn new_cpu() -> Cpu {
-    let machine = machine::Machine {
-        memory: Arc::new(GuestMemory::new(Limits::arm64(40))),
-    };
-    let state = state::State {
-        machine: Arc::new(machine),
-        index: 0,
-        el: 1,
-        spsel: true,
-        pstate: 0,
-        fpcr: 0,
-        fpsr: 0,
-        sys: Default::default(),
-        mmu: Default::default(),
-        debug: Default::default(),
-        timer: Default::default(),
-        exit: None,
-    };
-    Cpu::new(state, Arc::new(Requests::new()))
+    let memory = Arc::new(GuestMemory::new(Limits::arm64(40)));
+    let machine = machine::Machine::new(memory, machine::Settings::default());
+    let mut cpu = vcpu::new_cpu(&machine, 0);
+    cpu.state.pstate = 0;
+    cpu
 }
 
 /// A tier that runs single instructions.
