@@ -10,8 +10,9 @@
 //!  machine code                   position-independent, calls by absolute address
 //! ```
 //!
-//! The code is `extern "C" fn(cpu: *mut Cpu<A>, entry: u64) -> u64`. It begins at one of the region's
-//! entry blocks and returns [`DISPATCH`] with [`Cpu::pc`] set, or what a stop left in `cpu.status`.
+//! The code takes the vCPU and the number of one of the region's entries. It returns [`DISPATCH`] with
+//! [`Cpu::pc`] set, or what a stop left in `cpu.status`; or it goes on, by a tail call, to the region
+//! at the branch's target if [`crate::chain`] knows one.
 //!
 //! State is written back late: on the way out, before a helper that may look, and on the slow paths
 //! of memory accesses, which are cold code and are called with a convention that preserves all
@@ -19,6 +20,7 @@
 
 use crate::access;
 use crate::arch::Arch;
+use crate::chain::{self, LINKS, Link};
 use crate::cpu::Cpu;
 use crate::emit::{
     Align, Binary, Cmp, Effects, Helper, Mem, Order, Rmw, Size, Slot, SlotSet, Stop, Unary,
@@ -65,6 +67,8 @@ pub struct Region<A: Arch> {
     pub blocks: BTreeMap<u32, ir::Block<A>>,
     /// Offsets at which the region may be entered; the index is the entry's number.
     pub entries: Vec<u32>,
+    /// The mode of the blocks.
+    pub mode: u32,
 }
 
 /// A compiler for the machine that this runs on.
@@ -104,6 +108,9 @@ pub struct SlowPaths {
     pub store_pair: u64,
 }
 
+/// The function by which Rust runs a region: the vCPU, the entry's number, the region's code.
+pub type Enter = extern "C" fn(*mut (), u64, *const u8) -> u64;
+
 impl Compiler {
     /// A compiler for the host; fails where Cranelift has no back end for it.
     pub fn new() -> Result<Compiler, CompileError> {
@@ -121,6 +128,8 @@ impl Compiler {
             ("unwind_info", "false"),
             ("enable_probestack", "false"),
             ("is_pic", "false"),
+            // Tail calls need them.
+            ("preserve_frame_pointers", "true"),
         ] {
             flags.set(name, value).map_err(error)?;
         }
@@ -165,6 +174,27 @@ impl Compiler {
         Ok(code)
     }
 
+    /// Machine code of [`Enter`].
+    pub fn enter(&mut self) -> Result<Vec<u8>, CompileError> {
+        self.context.clear();
+        self.context.func.signature = signature(CallConv::SystemV, 3, true);
+        self.context.func.name = UserFuncName::default();
+        let mut b = FunctionBuilder::new(&mut self.context.func, &mut self.builder);
+        let block = b.create_block();
+        b.append_block_params_for_function_params(block);
+        b.switch_to_block(block);
+        let [cpu, entry, code] = *b.block_params(block) else {
+            return Err(error("the signature has three parameters"));
+        };
+        let sig = b.import_signature(signature(CallConv::Tail, 2, true));
+        let call = b.ins().call_indirect(sig, code, &[cpu, entry]);
+        let status = b.inst_results(call)[0];
+        b.ins().return_(&[status]);
+        b.seal_all_blocks();
+        b.finalize(self.isa.frontend_config());
+        self.finish()
+    }
+
     fn finish(&mut self) -> Result<Vec<u8>, CompileError> {
         let code = self
             .context
@@ -185,7 +215,7 @@ impl Compiler {
     ) -> Result<Vec<u8>, CompileError> {
         self.context.clear();
         self.context.func.name = UserFuncName::default();
-        self.context.func.signature = signature(CallConv::SystemV, 2, true);
+        self.context.func.signature = signature(CallConv::Tail, 2, true);
         let b = FunctionBuilder::new(&mut self.context.func, &mut self.builder);
         Lower::new(b, region, slow).run(self.isa.frontend_config());
         self.finish()
@@ -393,6 +423,8 @@ struct Lower<'a, 'r, A: Arch> {
     conditions: HashMap<u32, clif::Value>,
     offset: u32,
     signatures: HashMap<(bool, usize, bool), SigRef>,
+    /// Goes on at the address that is its parameter, with all written back.
+    chain: clif::Block,
 }
 
 fn plain() -> MemFlagsData {
@@ -410,7 +442,9 @@ impl<'a, 'r, A: Arch> Lower<'a, 'r, A> {
         b.switch_to_block(entry);
         let cpu = b.block_params(entry)[0];
         let count = b.declare_var(I64);
+        let chain = b.create_block();
         Lower {
+            chain,
             region,
             slow,
             cpu,
@@ -453,6 +487,7 @@ impl<'a, 'r, A: Arch> Lower<'a, 'r, A> {
             self.dirty = dirty_in[offset];
             self.block(block);
         }
+        self.chain();
         self.b.seal_all_blocks();
         self.b.finalize(config);
     }
@@ -513,6 +548,16 @@ impl<'a, 'r, A: Arch> Lower<'a, 'r, A> {
                 self.b.def_var(variable, value);
             }
         }
+
+        // Regions may follow each other for ever: each looks for a reason to leave.
+        let word = self.b.ins().atomic_load(I32, plain(), self.request);
+        let leave = self.b.create_block();
+        let stay = self.b.create_block();
+        self.b.set_cold_block(leave);
+        self.b.ins().brif(word, leave, &[], stay, &[]);
+        self.b.switch_to_block(leave);
+        self.return_to_dispatcher(pc);
+        self.b.switch_to_block(stay);
 
         for offset in self.region.blocks.keys() {
             self.blocks.insert(*offset, self.b.create_block());
@@ -579,7 +624,7 @@ impl<'a, 'r, A: Arch> Lower<'a, 'r, A> {
             }
             End::Dispatch(to) => {
                 let target = self.at(to);
-                self.leave(target);
+                self.dispatch(target);
             }
         }
     }
@@ -616,15 +661,85 @@ impl<'a, 'r, A: Arch> Lower<'a, 'r, A> {
         self.b.ins().brif(word, leave, &[], block, &[]);
         self.b.switch_to_block(leave);
         let target = self.at(to as i64);
-        self.leave(target);
+        self.dispatch(target);
     }
 
-    /// Leaves the region; the vCPU goes on at `target`.
+    /// Leaves the region; the vCPU goes on at `target`, in the same mode.
     fn leave(&mut self, target: clif::Value) {
         self.write_back(SlotSet::ALL);
+        self.b.ins().jump(self.chain, &[target.into()]);
+    }
+
+    /// Leaves the region for the dispatcher, which goes on at `target`.
+    fn dispatch(&mut self, target: clif::Value) {
+        self.write_back(SlotSet::ALL);
+        self.return_to_dispatcher(target);
+    }
+
+    fn return_to_dispatcher(&mut self, target: clif::Value) {
         self.set_field(offset_of!(Cpu<A>, pc), target);
         let count = self.b.use_var(self.count);
         self.set_field(offset_of!(Cpu<A>, instructions), count);
+        let status = self.imm(DISPATCH as i64);
+        self.b.ins().return_(&[status]);
+    }
+
+    /// The block that looks for a region at the target that it is given.
+    fn chain(&mut self) {
+        self.b.switch_to_block(self.chain);
+        let target = self.b.append_block_param(self.chain, I64);
+        self.set_field(offset_of!(Cpu<A>, pc), target);
+        let count = self.b.use_var(self.count);
+        self.set_field(offset_of!(Cpu<A>, instructions), count);
+
+        let shift = A::INSN_ALIGN.trailing_zeros();
+        let index = if shift >= Link::SIZE_LOG2 {
+            self.b
+                .ins()
+                .ushr_imm_u(target, (shift - Link::SIZE_LOG2) as i64)
+        } else {
+            self.b
+                .ins()
+                .ishl_imm_u(target, (Link::SIZE_LOG2 - shift) as i64)
+        };
+        let index = self
+            .b
+            .ins()
+            .band_imm_s(index, ((LINKS - 1) << Link::SIZE_LOG2) as i64);
+        let links = self.field(I64, offset_of!(Cpu<A>, links_base));
+        let link = self.b.ins().iadd(links, index);
+        let pc = self
+            .b
+            .ins()
+            .load(I64, plain(), link, offset_of!(Link, pc) as i32);
+        let key = self
+            .b
+            .ins()
+            .load(I64, plain(), link, offset_of!(Link, key) as i32);
+        let mode = chain::key(0, self.region.mode) as i64;
+        let expected = self.b.ins().bor_imm_s(self.context, mode);
+        let other_pc = self.b.ins().bxor(pc, target);
+        let other_key = self.b.ins().bxor(key, expected);
+        let differs = self.b.ins().bor(other_pc, other_key);
+        let unknown = self.b.create_block();
+        let known = self.b.create_block();
+        self.b.ins().brif(differs, unknown, &[], known, &[]);
+
+        self.b.switch_to_block(known);
+        let code = self
+            .b
+            .ins()
+            .load(I64, plain(), link, offset_of!(Link, code) as i32);
+        let entry = self
+            .b
+            .ins()
+            .load(I64, plain(), link, offset_of!(Link, entry) as i32);
+        let sig = self.b.import_signature(signature(CallConv::Tail, 2, true));
+        self.b
+            .ins()
+            .return_call_indirect(sig, code, &[self.cpu, entry]);
+
+        self.b.switch_to_block(unknown);
         let status = self.imm(DISPATCH as i64);
         self.b.ins().return_(&[status]);
     }

@@ -1,6 +1,7 @@
 //! A vCPU's hot state: what the interpreter and compiled code work on.
 
 use crate::arch::Arch;
+use crate::chain::{Link, Links};
 use crate::emit::Slot;
 use crate::request::Requests;
 use crate::tlb::{Entry, Tlb};
@@ -21,6 +22,7 @@ pub struct Cpu<A: Arch> {
     pub instructions: u64,
     pub(crate) tlb_base: *const Entry,
     pub(crate) request_word: *const u32,
+    pub(crate) links_base: *const Link,
     /// What ended the instruction that compiled code was in; 0 if nothing.
     pub(crate) status: u64,
     /// What a slow path of compiled code gave.
@@ -30,19 +32,21 @@ pub struct Cpu<A: Arch> {
     pub(crate) mode: u32,
     pub(crate) length: u64,
     tlb: Tlb,
+    pub(crate) links: Links,
     requests: Arc<Requests>,
     /// The rest of the architectural state.
     pub state: A::State,
 }
 
-// SAFETY: the raw pointers lead into `tlb` (a box of this value's own) and `requests` (shared, and
-// made of atomics).
+// SAFETY: the raw pointers lead into `tlb` and `links` (boxes of this value's own), to code that is
+// kept with it, and into `requests` (shared, and made of atomics).
 unsafe impl<A: Arch> Send for Cpu<A> where A::State: Send {}
 
 impl<A: Arch> Cpu<A> {
     /// A vCPU with all slots 0.
     pub fn new(state: A::State, requests: Arc<Requests>) -> Cpu<A> {
         let tlb = Tlb::new();
+        let links = Links::new();
         Cpu {
             regs: [0; Slot::COUNT],
             pc: 0,
@@ -51,6 +55,7 @@ impl<A: Arch> Cpu<A> {
             instructions: 0,
             tlb_base: tlb.base(),
             request_word: requests.word(),
+            links_base: links.base(),
             status: 0,
             results: [0; 2],
             epoch: 0,
@@ -58,6 +63,7 @@ impl<A: Arch> Cpu<A> {
             mode: 0,
             length: A::INSN_ALIGN,
             tlb,
+            links,
             requests,
             state,
         }

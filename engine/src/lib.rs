@@ -17,6 +17,7 @@
 pub mod access;
 pub mod arch;
 pub mod block;
+mod chain;
 pub mod code;
 pub mod compile;
 pub mod cpu;

@@ -4,10 +4,11 @@
 //! reaches and that have run at least once; what never ran stays outside. It may be entered at its
 //! first block and where a call or a trip through the dispatcher comes back to.
 
-use crate::arch::Arch;
+use crate::arch::{Arch, Fetch};
 use crate::block::{Cache, PageIndex};
+use crate::chain::{self, Link};
 use crate::code::Arena;
-use crate::compile::{CompileError, Compiler, Region, SlowPaths};
+use crate::compile::{CompileError, Compiler, Enter, Region, SlowPaths};
 use crate::cpu::Cpu;
 use crate::ir::{self, End};
 use crate::request::{COMPILED, Requests};
@@ -22,9 +23,6 @@ const MAX_BLOCKS: usize = 48;
 /// Instructions of a region at most.
 const MAX_INSTRUCTIONS: u32 = 400;
 
-/// Machine code of a region. It knows of the vCPU what [`crate::compile`] told it.
-type Code<A> = extern "C" fn(*mut Cpu<A>, u64) -> u64;
-
 /// What a block knows of the region that it is an entry of.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Entry {
@@ -32,8 +30,8 @@ pub(crate) struct Entry {
     number: u32,
 }
 
-struct Compiled<A: Arch> {
-    code: Code<A>,
+struct Compiled {
+    code: NonNull<u8>,
     page: PageIndex,
     /// The region's blocks: each must be what it was, in the epoch it is run in.
     blocks: Box<[u32]>,
@@ -49,11 +47,20 @@ struct Job {
     code: Result<Vec<u8>, CompileError>,
 }
 
+/// An arena with what all regions need.
+struct Prepared {
+    arena: Arena,
+    slow: SlowPaths,
+    enter: Enter,
+    /// Bytes of the arena that are not regions.
+    keep: usize,
+}
+
 /// Hot code of a vCPU.
-pub(crate) struct Regions<A: Arch> {
+pub(crate) struct Regions {
     requests: Arc<Requests>,
-    compiled: Vec<Compiled<A>>,
-    arena: Option<(Arena, SlowPaths, usize)>,
+    compiled: Vec<Compiled>,
+    arena: Option<Prepared>,
     /// Increases whenever the block cache is emptied: older jobs are void.
     generation: u64,
     done: Arc<Mutex<Vec<Job>>>,
@@ -94,7 +101,7 @@ fn block_signals() {
     }
 }
 
-impl<A: Arch> Regions<A> {
+impl Regions {
     pub(crate) fn new(requests: Arc<Requests>) -> Self {
         Regions {
             requests,
@@ -110,24 +117,27 @@ impl<A: Arch> Regions<A> {
     pub(crate) fn clear(&mut self) {
         self.compiled.clear();
         self.generation += 1;
-        if let Some((arena, _, keep)) = &mut self.arena {
-            arena.truncate(*keep);
+        if let Some(prepared) = &mut self.arena {
+            prepared.arena.truncate(prepared.keep);
         }
     }
 
     /// The arena, once it is needed.
-    fn arena(&mut self) -> Option<SlowPaths> {
+    fn arena<A: Arch>(&mut self) -> Option<SlowPaths> {
         if self.arena.is_none() && !self.disabled {
-            self.arena = Self::make_arena();
+            self.arena = Self::prepare::<A>();
             self.disabled = self.arena.is_none();
         }
-        self.arena.as_ref().map(|(_, slow, _)| *slow)
+        self.arena.as_ref().map(|prepared| prepared.slow)
     }
 
-    fn make_arena() -> Option<(Arena, SlowPaths, usize)> {
+    fn prepare<A: Arch>() -> Option<Prepared> {
         let mut arena = Arena::new().ok()?;
-        let [load, load_pair, store, store_pair] =
-            Compiler::new().and_then(|mut c| c.slow_paths::<A>()).ok()?;
+        let mut compiler = Compiler::new().ok()?;
+        let [load, load_pair, store, store_pair] = compiler.slow_paths::<A>().ok()?;
+        let enter = arena.add(&compiler.enter().ok()?)?;
+        // SAFETY: the code was made for this signature by `Compiler::enter`.
+        let enter = unsafe { std::mem::transmute::<NonNull<u8>, Enter>(enter) };
         let mut add = |code: Vec<u8>| Some(arena.add(&code)?.as_ptr() as u64);
         let slow = SlowPaths {
             load: add(load)?,
@@ -136,12 +146,17 @@ impl<A: Arch> Regions<A> {
             store_pair: add(store_pair)?,
         };
         let keep = arena.used();
-        Some((arena, slow, keep))
+        Some(Prepared {
+            arena,
+            slow,
+            enter,
+            keep,
+        })
     }
 
     /// Has the region that begins at `offset` compiled; `now` waits for it. False if there was no
     /// room: then the block cache and the regions must be emptied.
-    pub(crate) fn request(
+    pub(crate) fn request<A: Arch>(
         &mut self,
         cache: &mut Cache<A>,
         page: PageIndex,
@@ -149,7 +164,7 @@ impl<A: Arch> Regions<A> {
         offset: u32,
         now: bool,
     ) -> bool {
-        let Some(slow) = self.arena() else {
+        let Some(slow) = self.arena::<A>() else {
             return true;
         };
         let region = gather(cache, page, mode, offset);
@@ -183,24 +198,22 @@ impl<A: Arch> Regions<A> {
 
     /// Takes over what the compiler's thread has made. False if there was no room: then the block
     /// cache and the regions must be emptied.
-    pub(crate) fn collect(&mut self, cache: &mut Cache<A>) -> bool {
+    pub(crate) fn collect<A: Arch>(&mut self, cache: &mut Cache<A>) -> bool {
         let jobs = std::mem::take(&mut *self.done.lock().unwrap_or_else(PoisonError::into_inner));
         jobs.into_iter().all(|job| self.install(cache, job))
     }
 
-    fn install(&mut self, cache: &mut Cache<A>, job: Job) -> bool {
+    fn install<A: Arch>(&mut self, cache: &mut Cache<A>, job: Job) -> bool {
         if job.generation != self.generation {
             return true;
         }
         // What cannot be compiled goes on being interpreted.
-        let (Ok(code), Some((arena, ..))) = (job.code, &mut self.arena) else {
+        let (Ok(code), Some(prepared)) = (job.code, &mut self.arena) else {
             return true;
         };
-        let Some(address) = arena.add(&code) else {
+        let Some(code) = prepared.arena.add(&code) else {
             return false;
         };
-        // SAFETY: the code was made for this signature by `Compiler::region`.
-        let code = unsafe { std::mem::transmute::<NonNull<u8>, Code<A>>(address) };
         let region = self.compiled.len() as u32;
         self.compiled.push(Compiled {
             code,
@@ -223,27 +236,40 @@ impl<A: Arch> Regions<A> {
     ///
     /// # Safety
     ///
-    /// `host` is as for [`Cache::block`], and `cpu` is the vCPU of this cache at the entry's block.
+    /// `fetch` is what the architecture said of the page, and `cpu` is the vCPU of this cache at the entry's block.
     #[inline(always)]
-    pub(crate) unsafe fn run(
+    pub(crate) unsafe fn run<A: Arch>(
         &mut self,
         cache: &mut Cache<A>,
         cpu: &mut Cpu<A>,
         entry: Entry,
-        host: *const u8,
+        fetch: &Fetch,
         epoch: u64,
     ) -> Option<u64> {
         let region = self.compiled.get_mut(entry.region as usize)?;
         if region.epoch != epoch {
             for offset in &region.blocks {
                 // SAFETY: passed on from the caller.
-                if !unsafe { cache.unchanged(region.page, *offset as u64, host, epoch) } {
+                if !unsafe { cache.unchanged(region.page, *offset as u64, fetch.host, epoch) } {
                     return None;
                 }
             }
             region.epoch = epoch;
         }
-        Some((region.code)(cpu, entry.number as u64))
+        let code = region.code.as_ptr().cast_const();
+        let number = entry.number as u64;
+        let key = chain::key(cpu.context, cpu.mode);
+        cpu.links.insert(
+            Link {
+                pc: cpu.pc,
+                key,
+                code,
+                entry: number,
+            },
+            A::INSN_ALIGN,
+        );
+        let enter = self.arena.as_ref()?.enter;
+        Some(enter((&raw mut *cpu).cast(), number, code))
     }
 }
 
@@ -282,5 +308,9 @@ fn gather<A: Arch>(cache: &mut Cache<A>, page: PageIndex, mode: u32, offset: u32
         }
     }
     entries.retain(|entry| blocks.contains_key(entry));
-    Region { blocks, entries }
+    Region {
+        blocks,
+        entries,
+        mode,
+    }
 }

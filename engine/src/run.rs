@@ -28,7 +28,7 @@ pub struct Engine<A: Arch> {
     pub cpu: Cpu<A>,
     cache: Cache<A>,
     fetches: Box<[Option<FetchEntry>; FETCH_ENTRIES]>,
-    regions: Regions<A>,
+    regions: Regions,
     tier: Tier,
     epoch: u64,
 }
@@ -77,7 +77,12 @@ impl<A: Arch> Engine<A> {
     fn clear(&mut self) {
         self.cache.clear();
         self.regions.clear();
+        self.flush_fetches();
+    }
+
+    fn flush_fetches(&mut self) {
         self.fetches.fill(None);
+        self.cpu.links.clear();
     }
 
     /// Runs until there is something to ask of the caller; the architecture has noted what.
@@ -106,9 +111,12 @@ impl<A: Arch> Engine<A> {
                 }
             }
             if self.cpu.take_fetch_flush() {
-                self.fetches.fill(None);
+                self.flush_fetches();
             }
-            self.epoch = self.cpu.epoch();
+            if self.epoch != self.cpu.epoch() {
+                self.epoch = self.cpu.epoch();
+                self.cpu.links.clear();
+            }
             if A::stepping(&self.cpu) {
                 self.step()?;
                 continue;
@@ -178,8 +186,10 @@ impl<A: Arch> Engine<A> {
         if let Some(region) = block.region {
             let (cache, cpu) = (&mut self.cache, &mut self.cpu);
             // SAFETY: `host` as above; the vCPU is at the block.
-            if let Some(status) = unsafe { self.regions.run(cache, cpu, region, host, self.epoch) }
-            {
+            if let Some(status) = unsafe {
+                self.regions
+                    .run(cache, cpu, region, &entry.fetch, self.epoch)
+            } {
                 return compile::outcome(status);
             }
             return self.out_of_date(entry);
