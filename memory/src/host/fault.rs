@@ -47,15 +47,33 @@ pub fn install_with(sigaction: Sigaction) {
                     Ordering::Release,
                 );
 
-                let mut new: libc::sigaction = MaybeUninit::zeroed().assume_init();
-                new.sa_sigaction = handler as *const () as usize;
-                // SA_NODEFER: a chained handler may longjmp out, or fault itself.
-                new.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_NODEFER;
-                libc::sigemptyset(&mut new.sa_mask);
-                sigaction(signal, &new, ptr::null_mut());
+                set_handler(signal, &*chained.load(Ordering::Acquire));
             }
         }
     });
+}
+
+/// Makes [`handler`] the process's, under the conditions that the action it chains to asked for:
+/// what is blocked meanwhile is the kernel's work.
+///
+/// # Safety
+///
+/// `SIGACTION` is set.
+unsafe fn set_handler(signal: c_int, chained: &sigaction) {
+    let asked = match chained.sa_sigaction {
+        libc::SIG_DFL | libc::SIG_IGN => 0,
+        _ => chained.sa_flags & (libc::SA_NODEFER | libc::SA_RESTART),
+    };
+    // SAFETY: a zeroed `sigaction` is a valid one; the caller's promise for the pointer.
+    unsafe {
+        let mut new: libc::sigaction = MaybeUninit::zeroed().assume_init();
+        new.sa_sigaction = handler as *const () as usize;
+        new.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | asked;
+        new.sa_mask = chained.sa_mask;
+        let sigaction = SIGACTION.load(Ordering::Acquire);
+        let sigaction = std::mem::transmute::<*mut c_void, Sigaction>(sigaction);
+        sigaction(signal, &new, ptr::null_mut());
+    }
 }
 
 fn index_of(signal: c_int) -> Option<usize> {
@@ -76,6 +94,8 @@ pub fn set_chained_action(signal: c_int, action: sigaction) -> Option<sigaction>
     let old = chained_action(signal)?;
     // The old box stays: a handler may be reading it. A program sets few handlers.
     CHAINED[index_of(signal)?].store(Box::into_raw(Box::new(action)), Ordering::Release);
+    // SAFETY: there is a chained action only once `install_with` has set `SIGACTION`.
+    unsafe { set_handler(signal, &action) };
     Some(old)
 }
 
