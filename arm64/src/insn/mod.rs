@@ -3,6 +3,10 @@
 //! Each group has `decode(word, mode)`, which finds the instruction's [`Def`] or says that the word
 //! is unallocated, and beside it the semantics, generic over [`Emit`].
 
+pub mod alu;
+mod fp_lanes;
+pub mod fp_scalar;
+pub mod fp_vector;
 mod simd_crypto;
 mod simd_emit;
 mod simd_move;
@@ -107,7 +111,9 @@ pub fn decode(mode: u32, word: u32) -> Insn<Arm64> {
 
 fn decode_group(_mode: u32, word: u32) -> Option<Decoded> {
     match word >> 25 & 15 {
-        0b0111 | 0b1111 => simd_move::decode(word)
+        0b0111 | 0b1111 => fp_scalar::decode(word)
+            .or_else(|| fp_vector::decode(word))
+            .or_else(|| simd_move::decode(word))
             .or_else(|| simd_vector::decode(word))
             .or_else(|| simd_scalar::decode(word))
             .or_else(|| simd_crypto::decode(word)),
