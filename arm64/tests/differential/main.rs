@@ -340,3 +340,8 @@ fn advanced_simd_and_cryptography() {
         );
     }
 }
+
+#[test]
+fn floating_point() {
+    check_all(rows::FLOATING_POINT);
+}

@@ -83,6 +83,24 @@ impl Random {
             v | u128::from(element) << (size * i)
         })
     }
+
+    /// A vector with the elements of another, some of them changed in the top bit or by a little.
+    fn related(&mut self, other: u128) -> u128 {
+        let size = 8 << self.below(4);
+        (0..128 / size).fold(0, |v, i| {
+            let all = u64::MAX >> (64 - size);
+            let element = (other >> (size * i)) as u64;
+            let element = match self.below(4) {
+                0 => element,
+                1 => element ^ 1 << (size - 1),
+                2 => element.wrapping_add(self.below(9)).wrapping_sub(4),
+                _ => (element ^ 1 << (size - 1))
+                    .wrapping_add(self.below(9))
+                    .wrapping_sub(4),
+            };
+            v | u128::from(element & all) << (size * i)
+        })
+    }
 }
 
 /// A state to start from. With `memory`, half of the general registers are addresses well inside
@@ -134,6 +152,18 @@ pub fn state(r: &mut Random, memory: bool) -> State {
         address: 0,
         changed: 0,
         window: [0; 8],
-        v: std::array::from_fn(|_| r.vector()),
+        v: vectors(r),
     }
+}
+
+/// The vector registers. A third of them have to do with the one before: elements are the same,
+/// or opposite numbers, or neighbours.
+fn vectors(r: &mut Random) -> [u128; 32] {
+    let mut v = std::array::from_fn(|_| r.vector());
+    for n in 0..32 {
+        if r.below(3) == 0 {
+            v[n] = r.related(v[(n + 31) % 32]);
+        }
+    }
+    v
 }

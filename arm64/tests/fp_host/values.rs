@@ -1,6 +1,6 @@
 //! Operands for floating-point tests: biased towards the values at which something changes.
 
-use understudy_arm64::fp::{Float, fpcr, fpsr};
+use understudy_arm64::fp::Float;
 
 /// A small generator of pseudo-random numbers (xorshift64*); the tests must be repeatable.
 pub struct Random(u64);
@@ -20,22 +20,6 @@ impl Random {
     /// A number below `limit`.
     pub fn below(&mut self, limit: u64) -> u64 {
         self.next() % limit
-    }
-    /// An FPCR: every mode of rounding, flushing, NaNs and halves, the default one more often.
-    pub fn fpcr(&mut self) -> u32 {
-        if self.below(4) == 0 {
-            0
-        } else {
-            self.next() as u32 & fpcr::MASK
-        }
-    }
-    /// An FPSR: clear, inexact already, or anything.
-    pub fn fpsr(&mut self) -> u32 {
-        match self.below(8) {
-            0..=4 => 0,
-            5..=6 => fpsr::IXC,
-            _ => self.next() as u32 & fpsr::MASK,
-        }
     }
     /// Any value of a format, special ones and their neighbours more often.
     pub fn value<F: Float>(&mut self) -> F {
@@ -93,17 +77,6 @@ impl Random {
                 )
             }
             _ => self.value(),
-        }
-    }
-    /// An integer: of any length, or next to a power of two.
-    pub fn integer(&mut self) -> u64 {
-        match self.below(4) {
-            0 => (1u64 << self.below(64))
-                .wrapping_add(self.below(5))
-                .wrapping_sub(2),
-            1 => (self.next() >> self.below(64)).wrapping_neg(),
-            2 => (self.next() >> self.below(64)) << self.below(64),
-            _ => self.next() >> self.below(64),
         }
     }
 }

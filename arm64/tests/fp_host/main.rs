@@ -6,8 +6,6 @@
 
 #![cfg(target_arch = "x86_64")]
 
-#[path = "qemu/values.rs"]
-#[allow(dead_code)]
 mod values;
 
 use std::arch::asm;
