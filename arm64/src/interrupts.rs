@@ -12,6 +12,7 @@
 
 use crate::machine::{NEW_EPOCH, POWER, TIMER};
 use crate::state::pstate;
+use crate::sysregs::Reg;
 use crate::vcpu::peer::{Line, MpState, Woken};
 use crate::{Cpu, exceptions, exit::Exit, timers};
 use understudy_abi::arm64::DeviceIrqLevel;
@@ -71,25 +72,37 @@ fn sleep_until(cpu: &mut Cpu, mut ready: impl FnMut(&Cpu) -> bool) {
     peer.requests().enter();
 }
 
-/// WFI. Ends its block; the PC is still at the instruction, which is complete on return.
-pub fn wfi(cpu: &mut Cpu) -> Result<(), Stop> {
+/// WFI: returns when there is something to do. `cpu.pc` is the instruction's own address; it ends
+/// its block.
+pub fn wait_for_interrupt(cpu: &mut Cpu) -> Result<u64, Stop> {
+    /// SCTLR_EL1.nTWI: WFI at EL0 is not trapped.
     const NTWI: u64 = 1 << 16;
-    if cpu.state.el == 0 && cpu.state.sys[crate::sysregs::Reg::SCTLR_EL1] & NTWI == 0 {
-        // Not trapped if the instruction would not wait.
-        if !wakes(cpu) {
-            return Err(exceptions::wait_trapped(cpu, false));
-        }
-        return Ok(());
+    if cpu.state.el == 0 && cpu.state.sys[Reg::SCTLR_EL1] & NTWI == 0 && !wakes(cpu) {
+        return Err(exceptions::wait_trapped(cpu, false));
     }
     crate::vcpu::emulated(cpu);
     wait(cpu);
-    Ok(())
+    Ok(0)
 }
 
-/// WFE: lets other threads run. There is always an event, so it neither waits nor is trapped.
-pub fn wfe(_: &mut Cpu) -> Result<(), Stop> {
+/// WFE, which lets other threads run. There always is an event, so it neither waits nor is trapped.
+pub fn wait_for_event(_: &mut Cpu) -> Result<u64, Stop> {
     std::thread::yield_now();
-    Ok(())
+    Ok(0)
+}
+
+/// ESB (FEAT_RAS): a pending SError interrupt that is masked is recorded in DISR_EL1 instead of
+/// being taken. Ends its block, so that one that is not masked is taken before the next
+/// instruction.
+pub fn synchronize_errors(cpu: &mut Cpu) -> Result<u64, Stop> {
+    /// DISR_EL1.A: an SError interrupt was deferred. IDS and the ISS below it are as in ESR_EL1.
+    const A: u64 = 1 << 31;
+    if cpu.state.pstate & pstate::A != 0
+        && let Some(iss) = cpu.state.interrupts.serror.take()
+    {
+        cpu.state.sys[Reg::DISR_EL1] = A | iss;
+    }
+    Ok(0)
 }
 
 /// Serves all requests that are made of the vCPU, in KVM's order, and takes the interrupt that is
@@ -116,7 +129,9 @@ pub(crate) fn service(cpu: &mut Cpu) -> Result<(), Stop> {
         }
         crate::pvtime::update(cpu);
         timers::arm(cpu);
-        if timers::outputs(cpu) != cpu.state.interrupts.reported {
+        let (outputs, reported) = (timers::outputs(cpu), cpu.state.interrupts.reported);
+        // The guest's own turning off of a timer is no event: it shows at the next other one.
+        if !reported.contains(outputs) || taken != TIMER && outputs != reported {
             cpu.state.exit = Some(Exit::Interrupted);
             return Err(Stop::Exit);
         }
@@ -163,21 +178,22 @@ fn reset_on_entry(cpu: &mut Cpu) {
     }
 }
 
-/// Takes the interrupt with the highest priority that is pending and not masked.
+/// Takes the interrupt with the highest priority that is pending and not masked. Priorities are
+/// IMPLEMENTATION DEFINED; these are the reference machine's.
 fn take(cpu: &mut Cpu) -> Result<(), Stop> {
     let lines = cpu.state.peer.lines();
     let open = |mask| cpu.state.pstate & mask == 0;
+    if lines & Line::Irq as u32 != 0 && open(pstate::I) {
+        return Err(exceptions::irq(cpu));
+    }
+    if lines & Line::Fiq as u32 != 0 && open(pstate::F) {
+        return Err(exceptions::fiq(cpu));
+    }
     if let Some(iss) = cpu.state.interrupts.serror
         && open(pstate::A)
     {
         cpu.state.interrupts.serror = None;
         return Err(exceptions::serror(cpu, iss));
-    }
-    if lines & Line::Fiq as u32 != 0 && open(pstate::F) {
-        return Err(exceptions::fiq(cpu));
-    }
-    if lines & Line::Irq as u32 != 0 && open(pstate::I) {
-        return Err(exceptions::irq(cpu));
     }
     Ok(())
 }

@@ -129,9 +129,16 @@ impl TimerState {
         self.ctl[timer as usize] & (ENABLE | IMASK) == ENABLE
     }
 
-    /// Disables both timers, as a reset does.
+    /// Disables both timers, as a reset does; the compare values stay.
     pub(crate) fn reset(&mut self) {
-        *self = TimerState::default();
+        self.ctl = [0; 2];
+    }
+
+    /// Drops the bits that CNTx_CTL_EL0 does not have, which last only until it is used.
+    pub(crate) fn load(&mut self) {
+        for ctl in &mut self.ctl {
+            *ctl &= ENABLE | IMASK;
+        }
     }
 }
 

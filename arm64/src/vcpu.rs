@@ -159,6 +159,7 @@ impl Vcpu {
     /// Runs the guest until there is something for user space to do.
     pub fn run(&mut self) -> Exit {
         self.settle();
+        self.engine.cpu.state.timer.load();
         // There may be an interrupt or a timer to look after that nobody made a request for: user
         // space has written registers.
         self.peer().requests().post(POWER);
@@ -200,15 +201,10 @@ impl Vcpu {
     /// called where a `KVM_RUN` ends before it runs anything (`immediate_exit`).
     pub fn settle(&mut self) {
         let cpu = &mut self.engine.cpu;
-        if !std::mem::take(&mut cpu.state.run.abort) {
-            return;
+        if std::mem::take(&mut cpu.state.run.abort) {
+            let (esr, far) = (cpu.state.sys[Reg::ESR_EL1], cpu.state.sys[Reg::FAR_EL1]);
+            exceptions::take(cpu, esr, Some(far));
         }
-        let Fault { il, address } = cpu.state.run.fault;
-        let mut esr = exceptions::syndrome_from(cpu, exceptions::class::DATA_ABORT, EXTERNAL_ABORT);
-        if !il {
-            esr &= !exceptions::IL;
-        }
-        exceptions::take(cpu, esr, Some(address));
     }
 
     /// What is pending (KVM API 4.31, "KVM_GET_VCPU_EVENTS").
@@ -222,16 +218,25 @@ impl Vcpu {
     /// the SError interrupt's syndrome has bits outside the ISS (`EINVAL`).
     #[must_use]
     pub fn set_events(&mut self, events: SetEvents) -> bool {
-        let state = &mut self.engine.cpu.state;
+        let cpu = &mut self.engine.cpu;
         if events.serror {
             let iss = events.serror_esr.unwrap_or(SERROR_IMPLEMENTATION_DEFINED);
             if iss & !ISS != 0 {
                 return false;
             }
-            state.interrupts.serror = Some(iss);
+            cpu.state.interrupts.serror = Some(iss);
         }
         if events.external_abort {
-            state.run.abort = true;
+            // The syndrome is there at once, the rest of the exception with the next run.
+            let Fault { il, address } = cpu.state.run.fault;
+            let class = exceptions::class::DATA_ABORT;
+            let mut esr = exceptions::syndrome_from(cpu, class, EXTERNAL_ABORT);
+            if !il {
+                esr &= !exceptions::IL;
+            }
+            cpu.state.sys[Reg::ESR_EL1] = esr;
+            cpu.state.sys[Reg::FAR_EL1] = address;
+            cpu.state.run.abort = true;
         }
         true
     }
@@ -314,19 +319,11 @@ pub(crate) fn reset(cpu: &mut Cpu, entry: Option<Entry>) {
     cpu.flush_all();
 }
 
-/// What a register gets from a load of `mem` that found `value`.
+/// What a register gets from a load of `mem` that found `value`: zero-extended even by LDRSB, LDRSH
+/// and LDRSW. The architecture sign-extends; KVM 6.12 does so too, and then masks the value to the
+/// access's size.
 fn loaded(value: u64, mem: Mem) -> u64 {
-    let unused = 64 - 8 * mem.size.bytes() as u32;
-    let value = if mem.info & syndrome::SSE != 0 {
-        ((value << unused) as i64 >> unused) as u64
-    } else {
-        value & mem.size.mask()
-    };
-    if mem.info & syndrome::SF != 0 {
-        value
-    } else {
-        value & 0xffff_ffff
-    }
+    value & mem.size.mask()
 }
 
 /// A load from where there is no memory. See [`Arch::device_load`].
@@ -340,6 +337,7 @@ pub(crate) fn device_load(cpu: &mut Cpu, address: u64, mem: Mem) -> Result<u64, 
     if let Some(bus) = cpu.state.machine.bus.get()
         && bus.read(cpu.state.index(), address, &mut data[..length as usize])
     {
+        emulated(cpu);
         return Ok(u64::from_le_bytes(data));
     }
     Err(mmio(cpu, address, mem, None))
