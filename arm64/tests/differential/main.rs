@@ -111,6 +111,7 @@ impl Tier for Compiled {
     fn prepare(&mut self, address: u64, insn: &Insn<Arm64>) {
         let offset = address as u32 & 0xfff;
         let region = Region {
+            mode: 0,
             blocks: [(offset, ir::record(0, offset, &[*insn]))].into(),
             entries: vec![offset],
         };
