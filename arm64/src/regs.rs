@@ -5,6 +5,7 @@
 //!   31      always zero        34  SP_EL1 while it is not the current stack pointer
 //!   32      current SP         35..=38  N, Z, C, V      39  TPIDR_EL0   40  TPIDR_EL1
 //!   41      TPIDRRO_EL0        42  exclusive monitor's address          43, 44  its data
+//!   45      FPCR               46  FPSR
 //!   63      sink for writes to XZR
 //!   64 + 2n, 65 + 2n           V<n>, low and high half
 //! ```
@@ -44,6 +45,10 @@ pub const MONITOR: Slot = Slot::new(42);
 pub const MONITOR_LOW: Slot = Slot::new(43);
 /// What a load-exclusive of a pair found there: high half.
 pub const MONITOR_HIGH: Slot = Slot::new(44);
+/// FPCR: only bits of [`crate::fp::fpcr::MASK`] are ever set.
+pub const FPCR: Slot = Slot::new(45);
+/// FPSR: only bits of [`crate::fp::fpsr::MASK`] are ever set.
+pub const FPSR: Slot = Slot::new(46);
 /// Takes what is written to XZR.
 pub const SINK: Slot = Slot::new(63);
 
@@ -55,6 +60,10 @@ pub const MONITOR_OPEN: u64 = !0;
 pub const GENERAL: SlotSet = SlotSet::range(0, 35).and(SlotSet::range(63, 64));
 /// The flags.
 pub const FLAGS: SlotSet = SlotSet::range(35, 39);
+/// FPCR and FPSR.
+pub const FP_CONTROL_STATUS: SlotSet = SlotSet::range(45, 47);
+/// FPSR alone.
+pub const FP_STATUS: SlotSet = SlotSet::range(46, 47);
 /// V0 to V31.
 pub const VECTORS: SlotSet = SlotSet::range(64, 128);
 
@@ -99,6 +108,26 @@ pub fn vector(cpu: &Cpu<Arm64>, n: u32) -> u128 {
 pub fn set_vector(cpu: &mut Cpu<Arm64>, n: u32, value: u128) {
     cpu.set_slot(v_low(n), value as u64);
     cpu.set_slot(v_high(n), (value >> 64) as u64);
+}
+
+/// FPCR.
+pub fn fpcr(cpu: &Cpu<Arm64>) -> u64 {
+    cpu.slot(FPCR)
+}
+
+/// Sets FPCR's bits that exist.
+pub fn set_fpcr(cpu: &mut Cpu<Arm64>, value: u64) {
+    cpu.set_slot(FPCR, value & u64::from(crate::fp::fpcr::MASK));
+}
+
+/// FPSR.
+pub fn fpsr(cpu: &Cpu<Arm64>) -> u64 {
+    cpu.slot(FPSR)
+}
+
+/// Sets FPSR's bits that exist.
+pub fn set_fpsr(cpu: &mut Cpu<Arm64>, value: u64) {
+    cpu.set_slot(FPSR, value & u64::from(crate::fp::fpsr::MASK));
 }
 
 /// PSTATE.{N,Z,C,V} in bits 31 to 28, as in SPSR_ELx and the NZCV register.

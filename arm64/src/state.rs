@@ -52,10 +52,6 @@ pub struct State {
     pub spsel: bool,
     /// The bits of PSTATE that [`pstate::HELD`] has.
     pub pstate: u64,
-    /// FPCR.
-    pub fpcr: u64,
-    /// FPSR.
-    pub fpsr: u64,
     /// System registers that are no more than storage.
     pub sys: SysRegs,
     /// Address translation.
@@ -84,8 +80,6 @@ impl State {
             el: 1,
             spsel: true,
             pstate: pstate::HELD & !(pstate::SS | pstate::IL),
-            fpcr: 0,
-            fpsr: 0,
             sys: SysRegs::default(),
             mmu: MmuState::default(),
             debug: DebugState::default(),

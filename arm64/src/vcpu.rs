@@ -298,8 +298,8 @@ pub(crate) fn reset(cpu: &mut Cpu, entry: Option<Entry>) {
     *regs = [0; 128];
     *pc = 0;
     cpu.set_slot(regs::MONITOR, regs::MONITOR_OPEN);
-    cpu.state.fpcr = 0;
-    cpu.state.fpsr = 0;
+    regs::set_fpcr(cpu, 0);
+    regs::set_fpsr(cpu, 0);
     let known = core_regs::set_pstate(cpu, RESET_PSTATE);
     debug_assert!(known);
     cpu.state.run = RunState {

@@ -7,22 +7,25 @@
 //! ```
 //!
 //! No instruction here moves values between the halves of a register but pairwise ones, so that
-//! everything is done in pieces of 64 bits: helpers take and give slots' values and touch no slot.
-//! FPCR and FPSR are outside the slots; a call must therefore not be dropped or repeated even if
-//! its result is not used.
+//! everything is done in pieces of 64 bits: helpers take and give slots' values and touch no slot
+//! but FPCR and FPSR.
 
 use core::marker::PhantomData;
 
 use super::Operands;
 use crate::fp::{Float, Fp, Rounding};
-use crate::regs::{v_high, v_low};
+use crate::regs::{self, v_high, v_low};
 use crate::{Arm64, Cpu};
 use understudy_engine::arch::Def;
 use understudy_engine::emit::{Binary, Effects, Emit, Helper, Stop};
 use understudy_engine::ir::Recorder;
 
-/// What floating-point helpers touch: no slot.
-pub(super) const EFFECTS: Effects = Effects::PURE;
+/// What floating-point helpers touch, beside their arguments.
+pub(super) const EFFECTS: Effects = Effects {
+    reads: regs::FP_CONTROL_STATUS,
+    writes: regs::FP_STATUS,
+    stops: false,
+};
 
 /// The format of an instruction's elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,11 +39,11 @@ pub(super) enum Format {
 #[inline(always)]
 pub(super) fn with_fp<T>(cpu: &mut Cpu, operation: impl FnOnce(&mut Fp) -> T) -> T {
     let mut fp = Fp {
-        fpcr: cpu.state.fpcr as u32,
-        fpsr: cpu.state.fpsr as u32,
+        fpcr: cpu.slot(regs::FPCR) as u32,
+        fpsr: cpu.slot(regs::FPSR) as u32,
     };
     let result = operation(&mut fp);
-    cpu.state.fpsr = fp.fpsr.into();
+    cpu.set_slot(regs::FPSR, fp.fpsr.into());
     result
 }
 

@@ -11,7 +11,7 @@
 //! `part` and scalar forms, so that one function for each operation serves them all.
 
 use super::{Decoded, Operands};
-use crate::regs::{self, VECTORS};
+use crate::regs::{self, FP_STATUS, VECTORS};
 use crate::simd::lane::{self, low_bits};
 use crate::simd::{self, Op};
 use crate::{Arm64, Cpu};
@@ -212,14 +212,14 @@ impl Plan {
         };
         regs::set_vector(cpu, rd, new);
         if operands.qc {
-            cpu.state.fpsr |= FPSR_QC;
+            cpu.set_slot(regs::FPSR, cpu.slot(regs::FPSR) | FPSR_QC);
         }
         Some(())
     }
 }
 
 /// FPSR.QC: an element saturated since the bit was last cleared.
-const FPSR_QC: u64 = 1 << 27;
+const FPSR_QC: u64 = crate::fp::fpsr::QC as u64;
 
 static VECTOR_OPERATION: Helper<Arm64> = Helper {
     name: "vector_operation",
@@ -230,8 +230,8 @@ static VECTOR_OPERATION: Helper<Arm64> = Helper {
         Ok(0)
     },
     effects: Effects {
-        reads: VECTORS,
-        writes: VECTORS,
+        reads: VECTORS.and(FP_STATUS),
+        writes: VECTORS.and(FP_STATUS),
         stops: false,
     },
 };

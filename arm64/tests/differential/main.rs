@@ -142,7 +142,8 @@ fn run(tier: &mut dyn Tier, cpu: &mut Cpu, decoded: &Insn<Arm64>, case: &State) 
     for (n, v) in case.v.iter().enumerate() {
         regs::set_vector(cpu, n as u32, *v);
     }
-    (cpu.state.fpcr, cpu.state.fpsr) = (case.fpcr, case.fpsr);
+    regs::set_fpcr(cpu, case.fpcr);
+    regs::set_fpsr(cpu, case.fpsr);
     cpu.pc = start;
     let mut signal = 0;
     if decoded.def.name == "UDF" {
@@ -156,8 +157,8 @@ fn run(tier: &mut dyn Tier, cpu: &mut Cpu, decoded: &Insn<Arm64>, case: &State) 
         sp: cpu.slot(regs::SP),
         pc: cpu.pc,
         nzcv: regs::nzcv(cpu),
-        fpcr: cpu.state.fpcr,
-        fpsr: cpu.state.fpsr,
+        fpcr: regs::fpcr(cpu),
+        fpsr: regs::fpsr(cpu),
         signal,
         address: 0,
         changed: u64::MAX,
