@@ -25,10 +25,11 @@ use crate::cpu::Cpu;
 use crate::emit::{
     Align, Binary, Cmp, Effects, Helper, Mem, Order, Rmw, Size, Slot, SlotSet, Stop, Unary,
 };
+use crate::float::{FloatFormat, FloatOp};
 use crate::ir::{self, End, Op};
 use crate::tlb::{ENTRIES, Entry, PAGE_MASK};
-use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::types::{I8, I16, I32, I64};
+use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
+use cranelift_codegen::ir::types::{F32, F64, I8, I16, I32, I64};
 use cranelift_codegen::ir::{
     self as clif, AbiParam, AtomicRmwOp, InstBuilder, MemFlagsData, SigRef, Signature, Type,
     UserFuncName,
@@ -74,6 +75,8 @@ pub struct Region<A: Arch> {
 /// A compiler for the machine that this runs on.
 pub struct Compiler {
     isa: OwnedTargetIsa,
+    /// The host has an instruction for fused multiplication and addition.
+    fused: bool,
     context: Context,
     builder: FunctionBuilderContext,
 }
@@ -137,8 +140,15 @@ impl Compiler {
             .map_err(error)?
             .finish(settings::Flags::new(flags))
             .map_err(error)?;
+        // Of the back ends, only that of x86-64 has it as an option.
+        let fused = isa
+            .isa_flags()
+            .iter()
+            .find(|flag| flag.name == "has_fma")
+            .is_none_or(|flag| flag.as_bool() == Some(true));
         Ok(Compiler {
             isa,
+            fused,
             context: Context::new(),
             builder: FunctionBuilderContext::new(),
         })
@@ -217,7 +227,7 @@ impl Compiler {
         self.context.func.name = UserFuncName::default();
         self.context.func.signature = signature(CallConv::Tail, 2, true);
         let b = FunctionBuilder::new(&mut self.context.func, &mut self.builder);
-        Lower::new(b, region, slow).run(self.isa.frontend_config());
+        Lower::new(b, region, slow, self.fused).run(self.isa.frontend_config());
         self.finish()
     }
 }
@@ -322,6 +332,14 @@ const RMW: [Rmw; 9] = [
     Rmw::Swap,
 ];
 
+extern "C" fn mul_add_single(a: u64, b: u64, c: u64) -> u64 {
+    FloatOp::MulAdd.eval(FloatFormat::Single, [a, b, c])
+}
+
+extern "C" fn mul_add_double(a: u64, b: u64, c: u64) -> u64 {
+    FloatOp::MulAdd.eval(FloatFormat::Double, [a, b, c])
+}
+
 fn rmw_number(op: Rmw) -> i64 {
     RMW.iter().position(|x| *x == op).unwrap_or(RMW.len()) as i64
 }
@@ -408,6 +426,8 @@ struct Lower<'a, 'r, A: Arch> {
     b: FunctionBuilder<'a>,
     region: &'r Region<A>,
     slow: SlowPaths,
+    /// The host has an instruction for fused multiplication and addition.
+    fused: bool,
     cpu: clif::Value,
     base: clif::Value,
     context: clif::Value,
@@ -436,7 +456,12 @@ fn guest() -> MemFlagsData {
 }
 
 impl<'a, 'r, A: Arch> Lower<'a, 'r, A> {
-    fn new(mut b: FunctionBuilder<'a>, region: &'r Region<A>, slow: SlowPaths) -> Self {
+    fn new(
+        mut b: FunctionBuilder<'a>,
+        region: &'r Region<A>,
+        slow: SlowPaths,
+        fused: bool,
+    ) -> Self {
         let entry = b.create_block();
         b.append_block_params_for_function_params(entry);
         b.switch_to_block(entry);
@@ -447,6 +472,7 @@ impl<'a, 'r, A: Arch> Lower<'a, 'r, A> {
             chain,
             region,
             slow,
+            fused,
             cpu,
             base: cpu,
             context: cpu,
@@ -819,6 +845,7 @@ impl<'a, 'r, A: Arch> Lower<'a, 'r, A> {
                 self.conditions.insert(i as u32, condition);
                 self.b.ins().uextend(I64, condition)
             }
+            Op::Float(op, format, operands) => self.float(i, op, format, operands),
             Op::Select(condition, a, b) => {
                 let condition = self.condition(condition);
                 let (a, b) = (self.value(a), self.value(b));
@@ -842,6 +869,9 @@ impl<'a, 'r, A: Arch> Lower<'a, 'r, A> {
                 return;
             }
             Op::Helper(helper, arguments) => self.helper(helper, arguments),
+            Op::HelperUnless(condition, value, helper, arguments) => {
+                self.helper_unless(condition, value, helper, arguments)
+            }
             Op::Pc => self.at(self.offset as i64),
         };
         self.values[i] = Some(result);
@@ -1260,5 +1290,102 @@ impl<'a, 'r, A: Arch> Lower<'a, 'r, A> {
             }
         }
         result.expect("the helper's call has a result")
+    }
+
+    /// As [`Self::helper`], in cold code that is only reached where the condition is 0.
+    fn helper_unless(
+        &mut self,
+        condition: ir::Value,
+        value: ir::Value,
+        helper: &'static Helper<A>,
+        arguments: [ir::Value; 4],
+    ) -> clif::Value {
+        let (condition, value) = (self.condition(condition), self.value(value));
+        let unless = self.b.create_block();
+        let done = self.b.create_block();
+        self.b.set_cold_block(unless);
+        self.b.append_block_param(done, I64);
+        self.b
+            .ins()
+            .brif(condition, done, &[value.into()], unless, &[]);
+
+        self.b.switch_to_block(unless);
+        let dirty = self.dirty;
+        let result = self.helper(helper, arguments);
+        // On the other way nothing has been written back.
+        self.dirty = dirty;
+        self.b.ins().jump(done, &[result.into()]);
+
+        self.b.switch_to_block(done);
+        self.b.block_params(done)[0]
+    }
+
+    fn float(
+        &mut self,
+        i: usize,
+        op: FloatOp,
+        format: FloatFormat,
+        operands: [ir::Value; 3],
+    ) -> clif::Value {
+        let integers = operands.map(|v| self.value(v));
+        if op == FloatOp::MulAdd && !self.fused {
+            let target = match format {
+                FloatFormat::Single => mul_add_single as *const () as u64,
+                FloatFormat::Double => mul_add_double as *const () as u64,
+            };
+            let result = self.call(false, target, &integers, true);
+            return result.expect("the call has a result");
+        }
+        let (bits, ty, other) = match format {
+            FloatFormat::Single => (I32, F32, F64),
+            FloatFormat::Double => (I64, F64, F32),
+        };
+        if op == FloatOp::FromSigned {
+            let result = self.b.ins().fcvt_from_sint(ty, integers[0]);
+            return self.float_bits(result);
+        }
+        let [a, b, c] = integers.map(|v| {
+            let v = if bits == I64 {
+                v
+            } else {
+                self.b.ins().ireduce(bits, v)
+            };
+            self.b.ins().bitcast(ty, MemFlagsData::new(), v)
+        });
+        let ins = self.b.ins();
+        let result = match op {
+            FloatOp::Add => ins.fadd(a, b),
+            FloatOp::Sub => ins.fsub(a, b),
+            FloatOp::Mul => ins.fmul(a, b),
+            FloatOp::Div => ins.fdiv(a, b),
+            FloatOp::Sqrt => ins.sqrt(a),
+            FloatOp::MulAdd => ins.fma(a, b, c),
+            FloatOp::Convert if other == F64 => ins.fpromote(other, a),
+            FloatOp::Convert => ins.fdemote(other, a),
+            FloatOp::ToSigned | FloatOp::FromSigned => return ins.fcvt_to_sint_sat(I64, a),
+            FloatOp::Less | FloatOp::Equal => {
+                let code = if op == FloatOp::Less {
+                    FloatCC::LessThan
+                } else {
+                    FloatCC::Equal
+                };
+                let condition = ins.fcmp(code, a, b);
+                self.conditions.insert(i as u32, condition);
+                return self.b.ins().uextend(I64, condition);
+            }
+        };
+        self.float_bits(result)
+    }
+
+    /// A floating-point value's bits, zero-extended.
+    fn float_bits(&mut self, value: clif::Value) -> clif::Value {
+        let single = self.b.func.dfg.value_type(value) == F32;
+        let ty = if single { I32 } else { I64 };
+        let bits = self.b.ins().bitcast(ty, MemFlagsData::new(), value);
+        if single {
+            self.b.ins().uextend(I64, bits)
+        } else {
+            bits
+        }
     }
 }

@@ -18,6 +18,7 @@
 
 use crate::arch::Arch;
 use crate::cpu::Cpu;
+use crate::float::{FloatFormat, FloatOp};
 
 /// One 64-bit register of the register file that all tiers share.
 ///
@@ -465,6 +466,8 @@ pub trait Emit: Sized {
     fn binary(&mut self, op: Binary, a: Self::Val, b: Self::Val) -> Self::Val;
     /// A comparison: 1 or 0.
     fn compare(&mut self, op: Cmp, a: Self::Val, b: Self::Val) -> Self::Val;
+    /// An operation of the host's floating point.
+    fn float(&mut self, op: FloatOp, format: FloatFormat, operands: [Self::Val; 3]) -> Self::Val;
     /// `a` where `condition` is not 0, else `b`.
     fn select(&mut self, condition: Self::Val, a: Self::Val, b: Self::Val) -> Self::Val;
 
@@ -507,6 +510,16 @@ pub trait Emit: Sized {
     /// Calls a helper.
     fn helper(
         &mut self,
+        helper: &'static Helper<Self::Arch>,
+        arguments: [Self::Val; 4],
+    ) -> Result<Self::Val, Self::Stop>;
+
+    /// `value` where `condition` is not 0; else what the helper gives, which is not called otherwise.
+    /// The helper never stops.
+    fn helper_unless(
+        &mut self,
+        condition: Self::Val,
+        value: Self::Val,
         helper: &'static Helper<Self::Arch>,
         arguments: [Self::Val; 4],
     ) -> Result<Self::Val, Self::Stop>;

@@ -4,6 +4,7 @@ use crate::access;
 use crate::arch::Arch;
 use crate::cpu::Cpu;
 use crate::emit::{Binary, Cmp, Emit, Helper, Mem, Rmw, Slot, Stop, Unary};
+use crate::float::{FloatFormat, FloatOp};
 
 impl<A: Arch> Emit for Cpu<A> {
     type Arch = A;
@@ -38,6 +39,10 @@ impl<A: Arch> Emit for Cpu<A> {
     #[inline(always)]
     fn compare(&mut self, op: Cmp, a: u64, b: u64) -> u64 {
         op.eval(a, b)
+    }
+    #[inline(always)]
+    fn float(&mut self, op: FloatOp, format: FloatFormat, operands: [u64; 3]) -> u64 {
+        op.eval(format, operands)
     }
     #[inline(always)]
     fn select(&mut self, condition: u64, a: u64, b: u64) -> u64 {
@@ -82,6 +87,21 @@ impl<A: Arch> Emit for Cpu<A> {
     #[inline(always)]
     fn helper(&mut self, helper: &'static Helper<A>, arguments: [u64; 4]) -> Result<u64, Stop> {
         (helper.call)(self, arguments)
+    }
+
+    #[inline(always)]
+    fn helper_unless(
+        &mut self,
+        condition: u64,
+        value: u64,
+        helper: &'static Helper<A>,
+        arguments: [u64; 4],
+    ) -> Result<u64, Stop> {
+        if condition != 0 {
+            Ok(value)
+        } else {
+            (helper.call)(self, arguments)
+        }
     }
 
     #[inline(always)]

@@ -17,6 +17,7 @@
 
 use crate::arch::{Arch, Insn};
 use crate::emit::{Binary, Cmp, Emit, Helper, Mem, Rmw, Slot, Unary};
+use crate::float::{FloatFormat, FloatOp};
 use std::convert::Infallible;
 use std::fmt;
 
@@ -47,6 +48,8 @@ pub enum Op<A: Arch> {
     Binary(Binary, Value, Value),
     /// A comparison.
     Compare(Cmp, Value, Value),
+    /// An operation of the host's floating point.
+    Float(FloatOp, FloatFormat, [Value; 3]),
     /// Choice by a condition.
     Select(Value, Value, Value),
     /// A load.
@@ -67,6 +70,8 @@ pub enum Op<A: Arch> {
     Fence,
     /// A helper's call.
     Helper(&'static Helper<A>, [Value; 4]),
+    /// A helper's call where the first value is 0, else the second value.
+    HelperUnless(Value, Value, &'static Helper<A>, [Value; 4]),
     /// The address of the instruction.
     Pc,
 }
@@ -184,6 +189,9 @@ impl<A: Arch> Emit for Recorder<A> {
             _ => self.push(Op::Compare(op, a, b)),
         }
     }
+    fn float(&mut self, op: FloatOp, format: FloatFormat, operands: [Value; 3]) -> Value {
+        self.push(Op::Float(op, format, operands))
+    }
     fn select(&mut self, condition: Value, a: Value, b: Value) -> Value {
         match self.constant(condition) {
             Some(0) => b,
@@ -240,6 +248,19 @@ impl<A: Arch> Emit for Recorder<A> {
     ) -> Result<Value, Infallible> {
         Ok(self.push(Op::Helper(helper, arguments)))
     }
+    fn helper_unless(
+        &mut self,
+        condition: Value,
+        value: Value,
+        helper: &'static Helper<A>,
+        arguments: [Value; 4],
+    ) -> Result<Value, Infallible> {
+        match self.constant(condition) {
+            Some(0) => self.helper(helper, arguments),
+            Some(_) => Ok(value),
+            None => Ok(self.push(Op::HelperUnless(condition, value, helper, arguments))),
+        }
+    }
 
     fn pc(&mut self) -> Value {
         self.push(Op::Pc)
@@ -295,6 +316,9 @@ impl<A: Arch> fmt::Display for Op<A> {
             Op::Unary(op, a) => write!(f, "{} {a}", lower(op)),
             Op::Binary(op, a, b) => write!(f, "{} {a}, {b}", lower(op)),
             Op::Compare(op, a, b) => write!(f, "{} {a}, {b}", lower(op)),
+            Op::Float(op, format, [a, b, c]) => {
+                write!(f, "{}_{} {a}, {b}, {c}", lower(op), lower(format))
+            }
             Op::Select(c, a, b) => write!(f, "select {c}, {a}, {b}"),
             Op::Load(a, m) => write!(f, "load{} [{a}]", mem(m)),
             Op::Store(a, v, m) => write!(f, "store{} [{a}], {v}", mem(m)),
@@ -307,6 +331,9 @@ impl<A: Arch> fmt::Display for Op<A> {
             }
             Op::Fence => f.write_str("fence"),
             Op::Helper(h, [a, b, c, d]) => write!(f, "helper {}({a}, {b}, {c}, {d})", h.name),
+            Op::HelperUnless(c, v, h, [a, b, d, e]) => {
+                write!(f, "{v} if {c} else helper {}({a}, {b}, {d}, {e})", h.name)
+            }
             Op::Pc => f.write_str("pc"),
         }
     }

@@ -22,6 +22,7 @@ pub mod code;
 pub mod compile;
 pub mod cpu;
 pub mod emit;
+pub mod float;
 mod interp;
 pub mod ir;
 mod region;

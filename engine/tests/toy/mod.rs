@@ -7,6 +7,7 @@ use understudy_engine::arch::{AccessKind, Arch, Fetch, Frame, Insn, Target};
 use understudy_engine::cpu::Cpu;
 use understudy_engine::def;
 use understudy_engine::emit::*;
+use understudy_engine::float::{FloatFormat, FloatOp};
 use understudy_engine::run::{Engine, Tier};
 use understudy_engine::tlb::{PAGE_MASK, PAGE_SIZE};
 
@@ -80,6 +81,20 @@ const RMW: [Rmw; 9] = [
     Rmw::UMax,
     Rmw::UMin,
     Rmw::Swap,
+];
+
+const FLOAT: [FloatOp; 11] = [
+    FloatOp::Add,
+    FloatOp::Sub,
+    FloatOp::Mul,
+    FloatOp::Div,
+    FloatOp::Sqrt,
+    FloatOp::MulAdd,
+    FloatOp::Less,
+    FloatOp::Equal,
+    FloatOp::Convert,
+    FloatOp::FromSigned,
+    FloatOp::ToSigned,
 ];
 
 type R<E> = Result<(), <E as Emit>::Stop>;
@@ -186,6 +201,26 @@ fn helper<E: Emit<Arch = Toy>>(e: &mut E, o: &Operands) -> R<E> {
     e.put(o.slot(1), r);
     Ok(())
 }
+/// The result, or that of a helper where it is not a number: tiers need not agree on which NaN.
+fn float<E: Emit<Arch = Toy>>(e: &mut E, o: &Operands) -> R<E> {
+    let op = FLOAT[o.0[0] as usize % FLOAT.len()];
+    let (format, other) = if o.0[1] & 16 == 0 {
+        (FloatFormat::Double, FloatFormat::Single)
+    } else {
+        (FloatFormat::Single, FloatFormat::Double)
+    };
+    let [a, b, c] = [2, 3, 1].map(|i| e.get(o.slot(i)));
+    let r = e.float(op, format, [a, b, c]);
+    let of = if op == FloatOp::Convert {
+        other
+    } else {
+        format
+    };
+    let number = e.float(FloatOp::Equal, of, [r, r, r]);
+    let r = e.helper_unless(number, r, &SUM, [a, b, c, b])?;
+    e.put(o.slot(1), r);
+    Ok(())
+}
 fn maybe_halt<E: Emit<Arch = Toy>>(e: &mut E, o: &Operands) -> R<E> {
     let a = e.get(o.slot(2));
     let r = e.call(&HALT, &[a])?;
@@ -248,13 +283,14 @@ pub mod op {
     pub const MAYBE_HALT: u8 = 81;
     pub const PC: u8 = 82;
     pub const DISPATCH: u8 = 83;
+    pub const FLOAT: u8 = 84;
     /// All below end no block but `DISPATCH`, and need no care about targets.
-    pub const STRAIGHT: u8 = 84;
-    pub const JUMP: u8 = 84;
-    pub const CALL: u8 = 85;
-    pub const BRANCH: u8 = 86;
-    pub const JUMP_TO: u8 = 87;
-    pub const HALT: u8 = 88;
+    pub const STRAIGHT: u8 = 95;
+    pub const JUMP: u8 = 95;
+    pub const CALL: u8 = 96;
+    pub const BRANCH: u8 = 97;
+    pub const JUMP_TO: u8 = 98;
+    pub const HALT: u8 = 99;
 }
 
 impl Arch for Toy {
@@ -283,10 +319,11 @@ impl Arch for Toy {
             81 => def!(Toy, "MAYBE_HALT", maybe_halt),
             82 => def!(Toy, "PC", pc),
             83 => def!(Toy, "DISPATCH", dispatch, ends),
-            84 => def!(Toy, "JUMP", jump, ends),
-            85 => def!(Toy, "CALL", call, ends),
-            86 => def!(Toy, "BRANCH", branch, ends),
-            87 => def!(Toy, "JUMP_TO", jump_to, ends),
+            84..95 => def!(Toy, "FLOAT", float),
+            95 => def!(Toy, "JUMP", jump, ends),
+            96 => def!(Toy, "CALL", call, ends),
+            97 => def!(Toy, "BRANCH", branch, ends),
+            98 => def!(Toy, "JUMP_TO", jump_to, ends),
             _ => def!(Toy, "HALT", halt, ends),
         };
         Insn::new(def, o, 4)
