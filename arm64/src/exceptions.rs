@@ -49,3 +49,60 @@ pub fn fiq(cpu: &mut Cpu) -> Stop {
 pub fn serror(cpu: &mut Cpu, _: u64) -> Stop {
     undefined(cpu)
 }
+
+/// SVC.
+pub fn supervisor_call(cpu: &mut Cpu, _: u16) -> Stop {
+    undefined(cpu)
+}
+
+/// BRK.
+pub fn software_breakpoint(cpu: &mut Cpu, _: u16) -> Stop {
+    undefined(cpu)
+}
+
+/// ERET.
+pub fn exception_return(cpu: &mut Cpu) -> Stop {
+    undefined(cpu)
+}
+
+/// PSTATE.IL is set.
+pub fn illegal_state(cpu: &mut Cpu) -> Stop {
+    undefined(cpu)
+}
+
+/// The stack pointer is misaligned.
+pub fn sp_alignment(cpu: &mut Cpu) -> Stop {
+    undefined(cpu)
+}
+
+/// MSR, MRS or system instruction `word` at EL0 that a control of EL1 traps (EC 0x18).
+pub fn system_trapped(cpu: &mut Cpu, _: u32) -> Stop {
+    undefined(cpu)
+}
+
+/// An instruction that CPACR_EL1.FPEN traps.
+pub fn fp_access(cpu: &mut Cpu) -> Stop {
+    undefined(cpu)
+}
+
+/// Changes the bits of [`crate::state::State::pstate`] that are in `mask` (MSR to a field of
+/// PSTATE).
+pub fn change_pstate(cpu: &mut Cpu, mask: u64, value: u64) {
+    let mask = mask & crate::state::pstate::HELD;
+    cpu.state.pstate = cpu.state.pstate & !mask | value & mask;
+}
+
+/// Selects the stack pointer (MSR SPSel), at EL1.
+pub fn select_sp(cpu: &mut Cpu, own: bool) {
+    use crate::regs::{SP, SP_EL0, SP_EL1};
+    if cpu.state.spsel != own {
+        let (from, to) = if own {
+            (SP_EL0, SP_EL1)
+        } else {
+            (SP_EL1, SP_EL0)
+        };
+        cpu.set_slot(from, cpu.slot(SP));
+        cpu.set_slot(SP, cpu.slot(to));
+        cpu.state.spsel = own;
+    }
+}

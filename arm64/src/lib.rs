@@ -19,6 +19,8 @@ pub mod simd;
 pub mod smccc;
 pub mod state;
 pub mod sysregs;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod timers;
 pub mod vcpu;
 

@@ -4,6 +4,9 @@
 //! is unallocated, and beside it the semantics, generic over [`Emit`].
 
 pub mod alu;
+pub mod branch;
+pub mod dp_imm;
+pub mod dp_reg;
 mod fp_lanes;
 pub mod fp_scalar;
 pub mod fp_vector;
@@ -13,6 +16,7 @@ mod simd_move;
 mod simd_plan;
 mod simd_scalar;
 mod simd_vector;
+pub mod system;
 
 use crate::{Arm64, Cpu, exceptions};
 use understudy_engine::arch::{Def, Insn};
@@ -102,23 +106,73 @@ pub fn udf<E: Emit<Arch = Arm64>>(e: &mut E, _: &Operands) -> Result<(), E::Stop
     Ok(())
 }
 
+/// The helper that takes the trap of an FP or Advanced SIMD instruction.
+static FP_TRAP: Helper<Arm64> = Helper {
+    name: "fp_trap",
+    call: |cpu, _| Err(exceptions::fp_access(cpu)),
+    effects: Effects::ANY,
+};
+
+fn trapped<E: Emit<Arch = Arm64>>(e: &mut E, _: &Operands) -> Result<(), E::Stop> {
+    e.call(&FP_TRAP, &[])?;
+    e.end_block();
+    Ok(())
+}
+
+/// What an allocated FP or Advanced SIMD instruction is while these are trapped.
+fn fp_trap() -> &'static Def<Arm64> {
+    def!(Arm64, "trapped FP", trapped, ends)
+}
+
+/// The helper that takes the Illegal Execution State exception.
+static ILLEGAL: Helper<Arm64> = Helper {
+    name: "illegal",
+    call: |cpu, _| Err(exceptions::illegal_state(cpu)),
+    effects: Effects::ANY,
+};
+
+fn illegal<E: Emit<Arch = Arm64>>(e: &mut E, _: &Operands) -> Result<(), E::Stop> {
+    e.call(&ILLEGAL, &[])?;
+    e.end_block();
+    Ok(())
+}
+
 /// Decodes an instruction word (Arm ARM C4.1).
 pub fn decode(mode: u32, word: u32) -> Insn<Arm64> {
-    let decoded = decode_group(mode, word);
+    let decoded = if mode & mode::ILLEGAL != 0 {
+        Some((def!(Arm64, "illegal state", illegal, ends), 0))
+    } else {
+        decode_group(mode, word)
+    };
     let (def, imm) = decoded.unwrap_or((def!(Arm64, "UDF", udf, ends), 0));
     Insn::new(def, Operands { word, imm }, 4)
 }
 
-fn decode_group(_mode: u32, word: u32) -> Option<Decoded> {
+/// The group of encodings is told by bits 28:25.
+fn decode_group(mode: u32, word: u32) -> Option<Decoded> {
     match word >> 25 & 15 {
-        0b0111 | 0b1111 => fp_scalar::decode(word)
-            .or_else(|| fp_vector::decode(word))
-            .or_else(|| simd_move::decode(word))
-            .or_else(|| simd_vector::decode(word))
-            .or_else(|| simd_scalar::decode(word))
-            .or_else(|| simd_crypto::decode(word)),
+        0b1000 | 0b1001 => dp_imm::decode(mode, word),
+        0b1010 | 0b1011 => branch::decode(mode, word),
+        0b0101 | 0b1101 => dp_reg::decode(mode, word),
+        0b0111 | 0b1111 => simd_fp(mode, word),
+        // 0b0000: reserved, and SME; 0b0010: SVE; 0b0001 and 0b0011: unallocated.
         _ => None,
     }
+}
+
+/// Data processing of scalar FP and Advanced SIMD.
+fn simd_fp(mode: u32, word: u32) -> Option<Decoded> {
+    let decoded = fp_scalar::decode(word)
+        .or_else(|| fp_vector::decode(word))
+        .or_else(|| simd_move::decode(word))
+        .or_else(|| simd_vector::decode(word))
+        .or_else(|| simd_scalar::decode(word))
+        .or_else(|| simd_crypto::decode(word))?;
+    Some(if mode & mode::FP_TRAP != 0 {
+        (fp_trap(), 0)
+    } else {
+        decoded
+    })
 }
 
 /// What a helper gives: a value, or the way the instruction ended.

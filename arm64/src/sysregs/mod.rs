@@ -1,6 +1,8 @@
 //! System registers (Arm ARM D23): their storage.
 
+use crate::{Cpu, exceptions};
 use std::ops::{Index, IndexMut};
+use understudy_engine::emit::Stop;
 
 macro_rules! registers {
     ($($name:ident),* $(,)?) => {
@@ -44,4 +46,24 @@ impl Default for SysRegs {
     fn default() -> Self {
         SysRegs([0; Reg::ALL.len()])
     }
+}
+
+/// MRS: what the register that the word names holds, or the exception that is due.
+pub fn read(cpu: &mut Cpu, _word: u32) -> Result<u64, Stop> {
+    Err(exceptions::undefined(cpu))
+}
+
+/// MSR (register): writes the register that the word names, or takes the exception that is due.
+pub fn write(cpu: &mut Cpu, _word: u32, _value: u64) -> Result<(), Stop> {
+    Err(exceptions::undefined(cpu))
+}
+
+/// SYS: cache and TLB maintenance, address translation, DC ZVA; `value` is that of Xt.
+pub fn sys(cpu: &mut Cpu, _word: u32, _value: u64) -> Result<(), Stop> {
+    Err(exceptions::undefined(cpu))
+}
+
+/// Whether EL0 may change the masks of interrupts (SCTLR_EL1.UMA).
+pub fn el0_masks_interrupts(cpu: &Cpu) -> bool {
+    cpu.state.sys[Reg::SCTLR_EL1] >> 9 & 1 != 0
 }

@@ -1,0 +1,208 @@
+//! A bare machine for tests: memory, a vCPU, a few instructions, and no KVM.
+//!
+//! ```
+//! use understudy_arm64::testing::Bare;
+//!
+//! // ADD X0, X1, X2
+//! let end = Bare::both(&[0x8b02_0020], |machine| {
+//!     machine.set_x(1, 40);
+//!     machine.set_x(2, 2);
+//! });
+//! assert_eq!(end.x(0), 42);
+//! ```
+//!
+//! The code runs at EL1 with translation off until it falls off its end, where a BRK stands. It
+//! has [`RAM_SIZE`] bytes of memory at [`RAM`], of which the upper half is data's.
+
+use crate::machine::{Machine, Settings};
+use crate::regs;
+use crate::vcpu::Vcpu;
+use crate::{Arm64, Cpu};
+use std::sync::Arc;
+use understudy_engine::run::{Engine, Tier};
+use understudy_memory::{GuestMemory, Limits, UserRegion};
+
+/// Guest-physical address of the memory, and of the code.
+pub const RAM: u64 = 0x4000_0000;
+/// Bytes of memory.
+pub const RAM_SIZE: u64 = 0x2_0000;
+/// Address of the part that is data's.
+pub const DATA: u64 = RAM + RAM_SIZE / 2;
+/// Bytes from [`DATA`] to the end of memory.
+pub const DATA_SIZE: u64 = RAM_SIZE / 2;
+
+/// BRK #0xffff, at which a test's code ends.
+const END: u32 = 0xd43f_ffe0;
+
+#[derive(Clone, Copy)]
+#[repr(align(4096))]
+struct Page(#[allow(dead_code, reason = "the guest's")] [u8; 4096]);
+
+/// A machine with one vCPU.
+pub struct Bare {
+    /// The vCPU and what runs it.
+    pub engine: Engine<Arm64>,
+    memory: Arc<GuestMemory>,
+    _pages: Box<[Page]>,
+}
+
+impl Default for Bare {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Bare {
+    /// A machine whose registers and memory are 0, but for the stack pointer, which is [`DATA`]
+    /// plus half of [`DATA_SIZE`].
+    pub fn new() -> Bare {
+        let mut pages = vec![Page([0; 4096]); (RAM_SIZE / 4096) as usize].into_boxed_slice();
+        let memory = Arc::new(GuestMemory::new(Limits::arm64(40)));
+        memory
+            .set_region(&UserRegion {
+                slot: 0,
+                flags: 0,
+                guest_phys_addr: RAM,
+                memory_size: RAM_SIZE,
+                userspace_addr: (&raw mut *pages).cast::<u8>() as u64,
+            })
+            .expect("the region is a valid one");
+        let machine = Machine::new(memory.clone(), Settings::default());
+        let mut engine = Vcpu::new(&machine, 0).engine;
+        engine.cpu.state.pstate = 0;
+        engine.cpu.set_slot(regs::SP, DATA + DATA_SIZE / 2);
+        engine.cpu.set_slot(regs::MONITOR, regs::MONITOR_OPEN);
+        Bare {
+            engine,
+            memory,
+            _pages: pages,
+        }
+    }
+
+    /// The vCPU.
+    pub fn cpu(&mut self) -> &mut Cpu {
+        &mut self.engine.cpu
+    }
+
+    /// X`n`.
+    pub fn x(&self, n: u32) -> u64 {
+        self.engine.cpu.slot(regs::x(n))
+    }
+
+    /// Sets X`n`.
+    pub fn set_x(&mut self, n: u32, value: u64) {
+        self.engine.cpu.set_slot(regs::x_write(n), value);
+    }
+
+    /// The current stack pointer.
+    pub fn sp(&self) -> u64 {
+        self.engine.cpu.slot(regs::SP)
+    }
+
+    /// Sets the current stack pointer.
+    pub fn set_sp(&mut self, value: u64) {
+        self.engine.cpu.set_slot(regs::SP, value);
+    }
+
+    /// N, Z, C and V, in bits 3 to 0.
+    pub fn nzcv(&self) -> u64 {
+        regs::nzcv(&self.engine.cpu) >> 28
+    }
+
+    /// Sets N, Z, C and V from bits 3 to 0.
+    pub fn set_nzcv(&mut self, nzcv: u64) {
+        regs::set_nzcv(&mut self.engine.cpu, nzcv << 28);
+    }
+
+    /// V`n`.
+    pub fn v(&self, n: u32) -> u128 {
+        regs::vector(&self.engine.cpu, n)
+    }
+
+    /// Sets V`n`.
+    pub fn set_v(&mut self, n: u32, value: u128) {
+        regs::set_vector(&mut self.engine.cpu, n, value);
+    }
+
+    /// Reads guest memory, which must be there.
+    pub fn read<const N: usize>(&self, address: u64) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.memory
+            .read(address, &mut bytes)
+            .expect("the address is in RAM");
+        bytes
+    }
+
+    /// Reads eight bytes as a little-endian number.
+    pub fn read_u64(&self, address: u64) -> u64 {
+        u64::from_le_bytes(self.read(address))
+    }
+
+    /// Writes guest memory, which must be there.
+    pub fn write(&mut self, address: u64, bytes: &[u8]) {
+        self.memory
+            .write(address, bytes)
+            .expect("the address is in RAM");
+    }
+
+    /// Writes instructions at [`RAM`], and the end after them, and has the vCPU begin there.
+    pub fn code(&mut self, words: &[u32]) {
+        assert!((words.len() as u64) < (RAM_SIZE - DATA_SIZE) / 4);
+        let bytes: Vec<u8> = words
+            .iter()
+            .chain([&END])
+            .flat_map(|word| word.to_le_bytes())
+            .collect();
+        self.write(RAM, &bytes);
+        self.engine.cpu.pc = RAM;
+    }
+
+    /// Runs until the end of the code, or until the vCPU leaves its guest for another reason.
+    pub fn run(&mut self, tier: Tier) {
+        self.engine.set_tier(tier);
+        self.engine.run();
+    }
+
+    /// Everything that code can have changed.
+    fn observe(&self) -> (Vec<u64>, [u64; 3], Vec<u8>) {
+        let cpu = &self.engine.cpu;
+        let mut slots = cpu.regs.to_vec();
+        // Flags as they are seen, not as they are kept; what XZR was given is nobody's.
+        for slot in [regs::N, regs::Z, regs::C, regs::V, regs::SINK] {
+            slots[slot.index()] = 0;
+        }
+        let mut ram = vec![0; RAM_SIZE as usize];
+        self.memory.read(RAM, &mut ram).expect("it is all RAM");
+        (slots, [cpu.pc, self.nzcv(), cpu.state.fpsr], ram)
+    }
+
+    /// Runs code on a machine that `prepare` has set up, interpreted and compiled, holds the
+    /// outcomes against each other, and gives the machine as it is then.
+    ///
+    /// # Panics
+    ///
+    /// If the tiers disagree.
+    pub fn both(words: &[u32], prepare: impl Fn(&mut Bare)) -> Bare {
+        let run = |tier| {
+            let mut machine = Bare::new();
+            prepare(&mut machine);
+            machine.code(words);
+            machine.run(tier);
+            machine
+        };
+        let interpreted = run(Tier::Interpret);
+        let compiled = run(Tier::Compile(1));
+        let (a, b) = (interpreted.observe(), compiled.observe());
+        for (i, (a, b)) in a.0.iter().zip(&b.0).enumerate() {
+            assert_eq!(a, b, "slot {i} interpreted, and compiled, after {words:08x?}");
+        }
+        assert_eq!(a.1, b.1, "PC, flags, FPSR of the tiers after {words:08x?}");
+        assert!(a.2 == b.2, "memory of the tiers differs after {words:08x?}");
+        interpreted
+    }
+
+    /// Whether the vCPU stands at the end of `words`.
+    pub fn at_end(&self, words: &[u32]) -> bool {
+        self.engine.cpu.pc == RAM + 4 * words.len() as u64
+    }
+}
