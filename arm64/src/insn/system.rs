@@ -3,6 +3,7 @@
 
 use super::alu::{Flags, set_flags};
 use super::{Decoded, Operands, Outcome, fp_trap, mode};
+use crate::fp::{fpcr, fpsr};
 use crate::regs::{self, read_x, write_x};
 use crate::state::pstate;
 use crate::{Arm64, Cpu, exceptions, interrupts, sysregs};
@@ -207,6 +208,8 @@ fn slot(mode: u32, encoding: u32, write: bool) -> Option<Slot> {
         TPIDR_EL0 => Some(regs::TPIDR_EL0),
         TPIDRRO_EL0 if el1 || !write => Some(regs::TPIDRRO_EL0),
         TPIDR_EL1 if el1 => Some(regs::TPIDR_EL1),
+        FPCR => Some(regs::FPCR),
+        FPSR => Some(regs::FPSR),
         _ => None,
     }
 }
@@ -215,8 +218,6 @@ fn mrs(mode: u32, o: &Operands) -> Definition {
     match encoding(o.word) {
         NZCV => def!(Arm64, "MRS NZCV", mrs_nzcv),
         FPCR | FPSR if mode & mode::FP_TRAP != 0 => fp_trap(),
-        FPCR => def!(Arm64, "MRS FPCR", mrs_fpcr),
-        FPSR => def!(Arm64, "MRS FPSR", mrs_fpsr),
         encoding if slot(mode, encoding, false).is_some() => def!(Arm64, "MRS", mrs_slot),
         _ => def!(Arm64, "MRS", mrs_other),
     }
@@ -241,6 +242,11 @@ fn mrs_slot<E: Emit<Arch = Arm64>>(e: &mut E, o: &Operands) -> Result<(), E::Sto
 fn msr_slot<E: Emit<Arch = Arm64>>(e: &mut E, o: &Operands) -> Result<(), E::Stop> {
     let slot = slot(e.mode(), encoding(o.word), true).unwrap_or(regs::SINK);
     let value = read_x(e, o.rd());
+    let value = match encoding(o.word) {
+        FPCR => e.and_imm(value, fpcr::MASK.into()),
+        FPSR => e.and_imm(value, fpsr::MASK.into()),
+        _ => value,
+    };
     e.put(slot, value);
     Ok(())
 }
@@ -273,25 +279,6 @@ fn msr_nzcv<E: Emit<Arch = Arm64>>(e: &mut E, o: &Operands) -> Result<(), E::Sto
     let v = e.shl_imm(value, 63 - 28);
     set_flags(e, Flags { n, z, c, v });
     Ok(())
-}
-
-macro_rules! reads {
-    ($($static:ident $name:literal $f:ident $field:ident;)*) => {$(
-        static $static: Helper<Arm64> = Helper {
-            name: $name,
-            call: |cpu, _| Ok(cpu.state.$field),
-            effects: Effects::PURE,
-        };
-        fn $f<E: Emit<Arch = Arm64>>(e: &mut E, o: &Operands) -> Result<(), E::Stop> {
-            let value = e.call(&$static, &[])?;
-            write_x(e, o.rd(), value);
-            Ok(())
-        }
-    )*};
-}
-reads! {
-    READ_FPCR "mrs fpcr" mrs_fpcr fpcr;
-    READ_FPSR "mrs fpsr" mrs_fpsr fpsr;
 }
 
 fn mrs_other<E: Emit<Arch = Arm64>>(e: &mut E, o: &Operands) -> Result<(), E::Stop> {
