@@ -3,13 +3,20 @@
 //! Each group has `decode(word, mode)`, which finds the instruction's [`Def`] or says that the word
 //! is unallocated, and beside it the semantics, generic over [`Emit`].
 
+pub mod address;
 pub mod alu;
+pub mod atomic;
 pub mod branch;
 pub mod dp_imm;
 pub mod dp_reg;
+pub mod exclusive;
 mod fp_lanes;
 pub mod fp_scalar;
 pub mod fp_vector;
+pub mod info;
+pub mod ldst;
+pub mod ldst_simd;
+pub mod ldst_struct;
 mod simd_crypto;
 mod simd_emit;
 mod simd_move;
@@ -155,6 +162,7 @@ fn decode_group(mode: u32, word: u32) -> Option<Decoded> {
         0b1010 | 0b1011 => branch::decode(mode, word),
         0b0101 | 0b1101 => dp_reg::decode(mode, word),
         0b0111 | 0b1111 => simd_fp(mode, word),
+        0b0100 | 0b0110 | 0b1100 | 0b1110 => ldst::decode(mode, word),
         // 0b0000: reserved, and SME; 0b0010: SVE; 0b0001 and 0b0011: unallocated.
         _ => None,
     }
