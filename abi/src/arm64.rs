@@ -155,13 +155,13 @@ structures! {
 
     /// The debug registers that user space lends, by kind.
     pub struct kvm_guest_debug_arch {
-        /// DBGBCR<n>_EL1.
+        /// DBGBCR`n`_EL1.
         pub dbg_bcr: [u64; KVM_ARM_MAX_DBG_REGS],
-        /// DBGBVR<n>_EL1.
+        /// DBGBVR`n`_EL1.
         pub dbg_bvr: [u64; KVM_ARM_MAX_DBG_REGS],
-        /// DBGWCR<n>_EL1.
+        /// DBGWCR`n`_EL1.
         pub dbg_wcr: [u64; KVM_ARM_MAX_DBG_REGS],
-        /// DBGWVR<n>_EL1.
+        /// DBGWVR`n`_EL1.
         pub dbg_wvr: [u64; KVM_ARM_MAX_DBG_REGS],
     }
 

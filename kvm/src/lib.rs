@@ -1,1 +1,38 @@
-//! The `kvm` crate of Understudy.
+//! The KVM object model: system, VMs, vCPUs, and every ioctl on them.
+//!
+//! ```text
+//!   a program's ioctl(fd, request, arg)          a Rust program
+//!        │ fd -> Object (not here: `preload`)        │
+//!        ▼                                           ▼
+//!   table::ioctl ── row ── ioctl/FAMILY.rs ──► Kvm, VmFd, VcpuFd  (kvm-ioctls' names)
+//!                          copies in and out         │
+//!                                                    ▼
+//!                                       arm64 (the CPU), memory (slots)
+//! ```
+//!
+//! [`Kvm`], [`VmFd`] and [`VcpuFd`] are the Rust API. [`ioctl()`] is the way in for whoever stands
+//! behind `open("/dev/kvm")`. One file of [`mod@ioctl`] is a family of ioctls under its uAPI name,
+//! and [`table::rows`] lists them all with their errnos.
+//!
+//! A descriptor of a vCPU is a memfd with its `kvm_run`; those of VMs and of the system only stand
+//! for them. Nothing that a caller passes can panic: bad calls get KVM's errno.
+
+pub mod capability;
+mod coalesced;
+pub mod errno;
+pub mod ioctl;
+mod process;
+mod shared;
+pub mod signal;
+pub mod stats;
+pub mod system;
+pub mod table;
+mod user;
+pub mod vcpu;
+pub mod vm;
+
+pub use errno::Errno;
+pub use system::Kvm;
+pub use table::{Descriptors, Kind, Object, ioctl};
+pub use vcpu::{Vcpu, VcpuExit, VcpuFd};
+pub use vm::{Vm, VmFd};

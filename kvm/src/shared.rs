@@ -1,0 +1,197 @@
+//! Pages that a VM or vCPU shares with its user: `kvm_run`, the ring of coalesced MMIO, statistics.
+//!
+//! They lie in memfds, so that the program maps them as it would map KVM's descriptors. Both sides
+//! may write at any time; every access here is therefore an atomic one, of the largest naturally
+//! aligned size that fits, and none of it is ever a Rust reference to plain memory.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+
+use rustix::fs::{MemfdFlags, SealFlags};
+use rustix::mm::{MapFlags, ProtFlags};
+use understudy_abi::run::Page;
+
+use crate::errno::Errno;
+
+/// A mapping of a memfd. It stays when the descriptor is closed.
+#[derive(Debug)]
+pub(crate) struct SharedPages {
+    start: NonNull<u8>,
+    length: usize,
+}
+
+// SAFETY: the memory is mapped until the value is dropped, and only accessed atomically.
+unsafe impl Send for SharedPages {}
+// SAFETY: as above.
+unsafe impl Sync for SharedPages {}
+
+impl SharedPages {
+    /// A new memfd of `length` bytes, all zero, and a mapping of it. The size is sealed: whoever
+    /// gets the descriptor cannot take the memory away from under the mapping.
+    pub(crate) fn new(name: &str, length: usize) -> Result<(SharedPages, OwnedFd), Errno> {
+        let fd = rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+        rustix::fs::ftruncate(&fd, length as u64)?;
+        rustix::fs::fcntl_add_seals(&fd, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
+        let pages = SharedPages::map(fd.as_fd(), length)?;
+        Ok((pages, fd))
+    }
+
+    fn map(fd: impl AsFd, length: usize) -> Result<SharedPages, Errno> {
+        let protection = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: a new mapping at an address that the kernel chooses.
+        let start = unsafe {
+            rustix::mm::mmap(
+                std::ptr::null_mut(),
+                length,
+                protection,
+                MapFlags::SHARED,
+                fd,
+                0,
+            )
+        }?;
+        let start = NonNull::new(start.cast()).ok_or(Errno::ENOMEM)?;
+        Ok(SharedPages { start, length })
+    }
+
+    /// The first byte of an access, if all of it lies in the pages. A caller that asks for more has
+    /// a defect; it then gets nothing rather than somebody else's memory.
+    fn range(&self, offset: usize, length: usize) -> Option<NonNull<u8>> {
+        let end = offset.checked_add(length)?;
+        debug_assert!(end <= self.length);
+        // SAFETY: the offset lies within the mapping.
+        (end <= self.length).then(|| unsafe { self.start.add(offset) })
+    }
+
+    /// The 4 bytes at an offset that is a multiple of 4.
+    pub(crate) fn u32(&self, offset: usize) -> Option<&AtomicU32> {
+        let at = self.range(offset, 4)?.cast::<AtomicU32>();
+        if !at.is_aligned() {
+            return None;
+        }
+        // SAFETY: mapped as long as `self` lives, aligned, and accessed by atomics alone.
+        Some(unsafe { at.as_ref() })
+    }
+
+    /// The 8 bytes at an offset that is a multiple of 8.
+    pub(crate) fn u64(&self, offset: usize) -> Option<&AtomicU64> {
+        let at = self.range(offset, 8)?.cast::<AtomicU64>();
+        if !at.is_aligned() {
+            return None;
+        }
+        // SAFETY: as above.
+        Some(unsafe { at.as_ref() })
+    }
+
+    fn u8(&self, offset: usize) -> Option<&AtomicU8> {
+        let at = self.range(offset, 1)?.cast::<AtomicU8>();
+        // SAFETY: as above.
+        Some(unsafe { at.as_ref() })
+    }
+}
+
+impl Page for SharedPages {
+    fn load(&self, mut offset: usize, mut into: &mut [u8]) {
+        while !into.is_empty() {
+            let done = match (offset % 8, into.len()) {
+                (0, 8..) => {
+                    let word = self.u64(offset).map_or(0, |a| a.load(Ordering::Relaxed));
+                    into[..8].copy_from_slice(&word.to_ne_bytes());
+                    8
+                }
+                (0 | 4, 4..) => {
+                    let word = self.u32(offset).map_or(0, |a| a.load(Ordering::Relaxed));
+                    into[..4].copy_from_slice(&word.to_ne_bytes());
+                    4
+                }
+                _ => {
+                    into[0] = self.u8(offset).map_or(0, |a| a.load(Ordering::Relaxed));
+                    1
+                }
+            };
+            offset += done;
+            into = &mut into[done..];
+        }
+    }
+
+    fn store(&self, mut offset: usize, mut from: &[u8]) {
+        while !from.is_empty() {
+            let done = match (offset % 8, from) {
+                (0, &[a, b, c, d, e, f, g, h, ..]) => {
+                    if let Some(word) = self.u64(offset) {
+                        let value = u64::from_ne_bytes([a, b, c, d, e, f, g, h]);
+                        word.store(value, Ordering::Relaxed);
+                    }
+                    8
+                }
+                (0 | 4, &[a, b, c, d, ..]) => {
+                    if let Some(word) = self.u32(offset) {
+                        let value = u32::from_ne_bytes([a, b, c, d]);
+                        word.store(value, Ordering::Relaxed);
+                    }
+                    4
+                }
+                (_, bytes) => {
+                    if let Some(byte) = self.u8(offset) {
+                        byte.store(bytes[0], Ordering::Relaxed);
+                    }
+                    1
+                }
+            };
+            offset += done;
+            from = &from[done..];
+        }
+    }
+}
+
+impl Drop for SharedPages {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is this value's own, and no reference to it outlives it.
+        let unmapped = unsafe { rustix::mm::munmap(self.start.as_ptr().cast(), self.length) };
+        debug_assert!(unmapped.is_ok());
+    }
+}
+
+/// A descriptor that only stands for an object: there is nothing to read in it.
+pub(crate) fn placeholder(name: &str) -> Result<OwnedFd, Errno> {
+    Ok(rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_offset_and_length_round_trips() {
+        let (pages, fd) = SharedPages::new("test", 4096).unwrap();
+        let pattern: Vec<u8> = (1..=40).collect();
+        for offset in (0..17).chain([4096 - 40]) {
+            for length in 0..=pattern.len() {
+                pages.store(0, &[0; 128]);
+                pages.store(offset, &pattern[..length]);
+                let mut back = vec![0xff; length];
+                pages.load(offset, &mut back);
+                assert_eq!(back, pattern[..length], "{offset} {length}");
+                if offset > 0 && offset < 17 {
+                    let (mut before, mut after) = ([0xff], [0xff]);
+                    pages.load(offset - 1, &mut before);
+                    pages.load(offset + length, &mut after);
+                    assert_eq!((before, after), ([0], [0]));
+                }
+            }
+        }
+        // Another mapping of the descriptor sees the same bytes.
+        let other = SharedPages::map(&fd, 4096).unwrap();
+        pages.store(100, &[1, 2, 3]);
+        let mut seen = [0; 3];
+        other.load(100, &mut seen);
+        assert_eq!(seen, [1, 2, 3]);
+    }
+
+    #[test]
+    fn the_size_is_sealed() {
+        let (_pages, fd) = SharedPages::new("test", 8192).unwrap();
+        assert!(rustix::fs::ftruncate(&fd, 0).is_err());
+        assert!(rustix::fs::ftruncate(&fd, 1 << 20).is_err());
+    }
+}

@@ -1,0 +1,155 @@
+//! How a signal ends a `KVM_RUN`.
+//!
+//! In the kernel a pending signal makes `KVM_RUN` return EINTR. Here the guest runs on the
+//! caller's thread in user space: the signal's handler interrupts it, returns, and the guest would
+//! go on. So whoever has the handlers in hand (the preloaded library wraps `sigaction`) calls
+//! [`interrupt`] from them.
+//!
+//! ```text
+//!   KVM_RUN ── Running::begin ──── guest ──────────────┐   ┌── guest looks at its requests: EINTR
+//!                                        signal ► handler ─┘
+//!                                                  └ interrupt() posts a request to the vCPU
+//! ```
+//!
+//! `KVM_SET_SIGNAL_MASK` (api.rst 4.21) has the thread run its guest under another mask. A signal
+//! which that mask lets through, and the thread's own does not, ends `KVM_RUN` in the kernel
+//! *without its handler being called*: it is pending again once the mask is back. That is
+//! [`Disposition::Defer`].
+
+use std::cell::{Cell, RefCell};
+use std::mem::ManuallyDrop;
+use std::sync::Arc;
+
+use understudy_arm64::vcpu::peer::Peer;
+
+/// What the handler of a signal shall do after [`interrupt`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disposition {
+    /// Call the program's handler.
+    Deliver,
+    /// Don't: block the signal in the interrupted context's mask and send it to the thread again,
+    /// that it is pending when `KVM_RUN` has returned.
+    Defer,
+}
+
+thread_local! {
+    /// The vCPU that this thread runs. Never dropped by the thread's end, so that first use in a
+    /// handler does nothing that is not safe there.
+    static RUNNING: RefCell<Option<ManuallyDrop<Arc<Peer>>>> = const { RefCell::new(None) };
+    /// The thread's own signal mask, bit `n - 1` for signal `n`, while a vCPU's own is in force.
+    static OWN_MASK: Cell<Option<u64>> = const { Cell::new(None) };
+}
+
+/// To be called from every handler of a signal on the thread that it was delivered to. Ends the
+/// `KVM_RUN` that the thread is in, if any. Async-signal-safe.
+pub fn interrupt(signal: i32) -> Disposition {
+    let running = RUNNING.try_with(|running| match running.try_borrow() {
+        Ok(running) => match &*running {
+            Some(peer) => {
+                peer.kick();
+                true
+            }
+            None => false,
+        },
+        // Just being entered or left: the signal came before or after the run.
+        Err(_) => false,
+    });
+    if running != Ok(true) {
+        return Disposition::Deliver;
+    }
+    let blocked = OWN_MASK.try_with(Cell::get).ok().flatten().unwrap_or(0);
+    match signal {
+        1..=64 if blocked >> (signal - 1) & 1 != 0 => Disposition::Defer,
+        _ => Disposition::Deliver,
+    }
+}
+
+/// A `KVM_RUN` on this thread, until it is dropped.
+pub(crate) struct Running {
+    restore: Option<u64>,
+}
+
+impl Running {
+    /// Begins it: from here on signals reach the vCPU. `mask` is that of `KVM_SET_SIGNAL_MASK`.
+    pub(crate) fn begin(peer: &Arc<Peer>, mask: Option<u64>) -> Running {
+        RUNNING.with(|running| {
+            if let Ok(mut running) = running.try_borrow_mut() {
+                *running = Some(ManuallyDrop::new(peer.clone()));
+            }
+        });
+        let restore = mask.map(|mask| {
+            let own = mask::get();
+            OWN_MASK.set(Some(own));
+            mask::set(mask);
+            own
+        });
+        Running { restore }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(own) = self.restore {
+            mask::set(own);
+            OWN_MASK.set(None);
+        }
+        let peer = RUNNING.with(|running| running.try_borrow_mut().ok()?.take());
+        if let Some(peer) = peer {
+            drop(ManuallyDrop::into_inner(peer));
+        }
+    }
+}
+
+/// The thread's signal mask, as the kernel's 64 bits.
+mod mask {
+    use std::mem::MaybeUninit;
+
+    /// The thread's mask.
+    pub(super) fn get() -> u64 {
+        let mut set = MaybeUninit::<libc::sigset_t>::zeroed();
+        // SAFETY: the call only writes the set, which is plain bytes and was zeroed before.
+        let set = unsafe {
+            libc::pthread_sigmask(libc::SIG_BLOCK, std::ptr::null(), set.as_mut_ptr());
+            set.assume_init()
+        };
+        (1..=64).fold(0, |mask, signal| {
+            // SAFETY: the set is initialised; for a number that is no signal this is -1.
+            let member = unsafe { libc::sigismember(&set, signal) } == 1;
+            mask | (member as u64) << (signal - 1)
+        })
+    }
+
+    /// Sets the thread's mask. SIGKILL and SIGSTOP cannot be blocked, SIGSEGV and SIGBUS must not
+    /// be: guest memory that is not there raises them.
+    pub(super) fn set(mask: u64) {
+        let mut set = MaybeUninit::<libc::sigset_t>::uninit();
+        // SAFETY: `sigemptyset` initialises the set that the other calls then use.
+        unsafe {
+            libc::sigemptyset(set.as_mut_ptr());
+            for signal in (1..=64).filter(|signal| mask >> (signal - 1) & 1 != 0) {
+                libc::sigaddset(set.as_mut_ptr(), signal);
+            }
+            libc::sigdelset(set.as_mut_ptr(), libc::SIGSEGV);
+            libc::sigdelset(set.as_mut_ptr(), libc::SIGBUS);
+            libc::pthread_sigmask(libc::SIG_SETMASK, set.as_ptr(), std::ptr::null_mut());
+        }
+    }
+
+    #[cfg(test)]
+    mod tests {
+        #[test]
+        fn round_trips() {
+            std::thread::spawn(|| {
+                super::set(1 << (libc::SIGUSR1 - 1) | 1 << (libc::SIGTERM - 1));
+                assert_eq!(
+                    super::get(),
+                    1 << (libc::SIGUSR1 - 1) | 1 << (libc::SIGTERM - 1)
+                );
+                super::set(0);
+                assert_eq!(super::get(), 0);
+            })
+            .join()
+            .unwrap();
+        }
+    }
+}

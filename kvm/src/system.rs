@@ -1,0 +1,154 @@
+//! `/dev/kvm`: the machine that VMs run on.
+
+use std::sync::Arc;
+
+use understudy_abi::{KVM_API_VERSION, PAGE_SIZE, arm64, cap};
+use understudy_arm64::machine::{Model, Proposals, Settings};
+use understudy_memory::host;
+
+use crate::errno::Errno;
+use crate::vm::VmFd;
+
+/// vCPUs of a VM, at most, and the bound of their ids: KVM's on arm64.
+pub(crate) const MAX_VCPUS: u32 = 512;
+/// Bits of a guest-physical address, at least.
+const MIN_IPA_BITS: u32 = 32;
+/// Bits of a guest-physical address where `KVM_CREATE_VM` is given type 0.
+const DEFAULT_IPA_BITS: u32 = 40;
+/// Memory slots of a VM.
+pub(crate) const NR_MEMSLOTS: u16 = 32767;
+/// Bytes to map of a vCPU descriptor: `kvm_run`'s page, and the ring of coalesced MMIO.
+pub(crate) const VCPU_MMAP_SIZE: usize = 2 * PAGE_SIZE;
+
+/// The host that KVM would run on.
+#[derive(Debug)]
+pub(crate) struct Host {
+    pub(crate) model: Model,
+    pub(crate) proposals: Proposals,
+}
+
+/// The system: what `open("/dev/kvm")` gives. Clones are the same system.
+#[derive(Clone, Debug)]
+pub struct Kvm {
+    pub(crate) host: Arc<Host>,
+}
+
+impl Kvm {
+    /// The system with the default host CPU model and no proposals.
+    ///
+    /// # Errors
+    ///
+    /// None; the result is there for `kvm-ioctls`' sake.
+    pub fn new() -> Result<Kvm, Errno> {
+        Ok(Kvm::with(Model::default(), Proposals::empty()))
+    }
+
+    /// The system with this host CPU model and these proposals (requirements 0.2) for all its VMs.
+    pub fn with(model: Model, proposals: Proposals) -> Kvm {
+        // Bad pointers of callers are to be EFAULT from the first ioctl on.
+        host::install();
+        Kvm {
+            host: Arc::new(Host { model, proposals }),
+        }
+    }
+
+    /// `KVM_GET_API_VERSION` (api.rst 4.1): 12.
+    pub fn get_api_version(&self) -> i32 {
+        KVM_API_VERSION as i32
+    }
+
+    /// `KVM_GET_VCPU_MMAP_SIZE` (4.5), in bytes.
+    ///
+    /// # Errors
+    ///
+    /// None.
+    pub fn get_vcpu_mmap_size(&self) -> Result<usize, Errno> {
+        Ok(VCPU_MMAP_SIZE)
+    }
+
+    /// `KVM_CHECK_EXTENSION` (4.4) with a number; see [`crate::capability`].
+    pub fn check_extension_raw(&self, capability: u32) -> i32 {
+        crate::capability::of_system(self, capability)
+    }
+
+    /// How many vCPUs a VM should have at most (`KVM_CAP_NR_VCPUS`).
+    pub fn get_nr_vcpus(&self) -> usize {
+        self.check_extension_raw(cap::KVM_CAP_NR_VCPUS) as usize
+    }
+
+    /// How many vCPUs a VM can have (`KVM_CAP_MAX_VCPUS`).
+    pub fn get_max_vcpus(&self) -> usize {
+        MAX_VCPUS as usize
+    }
+
+    /// How many memory slots a VM can have (`KVM_CAP_NR_MEMSLOTS`).
+    pub fn get_nr_memslots(&self) -> usize {
+        NR_MEMSLOTS.into()
+    }
+
+    /// Bits of a guest-physical address, at most (`KVM_CAP_ARM_VM_IPA_SIZE`).
+    pub fn get_host_ipa_limit(&self) -> i32 {
+        self.ipa_limit() as i32
+    }
+
+    /// Breakpoints that a debugger of the guest has (`KVM_CAP_GUEST_DEBUG_HW_BPS`).
+    pub fn get_guest_debug_hw_bps(&self) -> i32 {
+        self.check_extension_raw(cap::KVM_CAP_GUEST_DEBUG_HW_BPS)
+    }
+
+    /// Watchpoints that a debugger of the guest has (`KVM_CAP_GUEST_DEBUG_HW_WPS`).
+    pub fn get_guest_debug_hw_wps(&self) -> i32 {
+        self.check_extension_raw(cap::KVM_CAP_GUEST_DEBUG_HW_WPS)
+    }
+
+    pub(crate) fn ipa_limit(&self) -> u32 {
+        match self.host.model {
+            Model::NeoverseN1 => 48,
+        }
+    }
+
+    /// `KVM_CREATE_VM` (4.2) of the default type: 40 bits of guest-physical address.
+    ///
+    /// # Errors
+    ///
+    /// As [`Kvm::create_vm_with_type`].
+    pub fn create_vm(&self) -> Result<VmFd, Errno> {
+        self.create_vm_with_type(0)
+    }
+
+    /// `KVM_CREATE_VM` with a size of guest-physical addresses in bits, from 32 to
+    /// [`Kvm::get_host_ipa_limit`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Kvm::create_vm_with_type`].
+    pub fn create_vm_with_ipa_size(&self, ipa_size: u32) -> Result<VmFd, Errno> {
+        self.create_vm_with_type((ipa_size as u64) & arm64::KVM_VM_TYPE_ARM_IPA_SIZE_MASK)
+    }
+
+    /// `KVM_CREATE_VM` with a type: bits 7:0 are the size of guest-physical addresses in bits, 0
+    /// for 40; the others are 0.
+    ///
+    /// # Errors
+    ///
+    /// EINVAL for another bit, or a size that the host has not; ENOMEM, EMFILE, ENFILE where the
+    /// process has no more.
+    pub fn create_vm_with_type(&self, vm_type: u64) -> Result<VmFd, Errno> {
+        if vm_type & !arm64::KVM_VM_TYPE_ARM_IPA_SIZE_MASK != 0 {
+            return Err(Errno::EINVAL);
+        }
+        let ipa_bits = match vm_type as u32 {
+            0 => DEFAULT_IPA_BITS,
+            bits => bits,
+        };
+        if !(MIN_IPA_BITS..=self.ipa_limit()).contains(&ipa_bits) {
+            return Err(Errno::EINVAL);
+        }
+        let settings = Settings {
+            ipa_bits,
+            model: self.host.model,
+            proposals: self.host.proposals,
+        };
+        VmFd::new(self.clone(), settings)
+    }
+}

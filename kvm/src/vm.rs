@@ -1,0 +1,263 @@
+//! A virtual machine: what `KVM_CREATE_VM` gives.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use understudy_abi::arm64::{KVM_ARM_TARGET_GENERIC_V8, kvm_arm_counter_offset, kvm_vcpu_init};
+use understudy_abi::common::{
+    kvm_enable_cap, kvm_irq_level, kvm_userspace_memory_region, kvm_userspace_memory_region2,
+};
+use understudy_arm64::machine::{Machine, Settings};
+use understudy_memory::{GuestMemory, Limits, UserRegion};
+
+use crate::coalesced::CoalescedMmio;
+use crate::errno::Errno;
+use crate::process;
+use crate::shared;
+use crate::stats::{Counters, VM_STATS};
+use crate::system::{Kvm, MAX_VCPUS};
+use crate::vcpu::{Vcpu, VcpuFd};
+
+/// A VM, shared by its descriptors and those of its vCPUs.
+#[derive(Debug)]
+pub struct Vm {
+    pub(crate) system: Kvm,
+    pub(crate) machine: Arc<Machine>,
+    pub(crate) coalesced: Arc<CoalescedMmio>,
+    pub(crate) stats: Counters,
+    /// By id. A vCPU whose last descriptor was closed keeps its id, as in KVM.
+    vcpus: Mutex<BTreeMap<u32, Weak<Vcpu>>>,
+    owner: process::Generation,
+    dead: AtomicBool,
+}
+
+impl Vm {
+    /// EIO if the VM is not this process's, or dead.
+    pub(crate) fn check_alive(&self) -> Result<(), Errno> {
+        if self.owner != process::Generation::now() || self.dead.load(Ordering::Relaxed) {
+            return Err(Errno::EIO);
+        }
+        Ok(())
+    }
+
+    fn lock_vcpus(&self) -> MutexGuard<'_, BTreeMap<u32, Weak<Vcpu>>> {
+        self.vcpus.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// `KVM_CREATE_VCPU`.
+    pub(crate) fn create_vcpu(self: &Arc<Vm>, id: u64) -> Result<(Arc<Vcpu>, OwnedFd), Errno> {
+        let id = u32::try_from(id).map_err(|_| Errno::EINVAL)?;
+        let mut vcpus = self.lock_vcpus();
+        if id >= MAX_VCPUS || vcpus.len() >= MAX_VCPUS as usize {
+            return Err(Errno::EINVAL);
+        }
+        if vcpus.contains_key(&id) {
+            return Err(Errno::EEXIST);
+        }
+        let (vcpu, fd) = Vcpu::new(self.clone(), id)?;
+        vcpus.insert(id, Arc::downgrade(&vcpu));
+        Ok((vcpu, fd))
+    }
+
+    /// Calls `f` while no vCPU is in an ioctl, and none can begin one. EBUSY if one is.
+    pub(crate) fn with_idle_vcpus<R>(&self, f: impl FnOnce() -> R) -> Result<R, Errno> {
+        let vcpus = self.lock_vcpus();
+        let vcpus: Vec<Arc<Vcpu>> = vcpus.values().filter_map(Weak::upgrade).collect();
+        let locks: Option<Vec<_>> = vcpus.iter().map(|vcpu| vcpu.try_lock()).collect();
+        let _locks = locks.ok_or(Errno::EBUSY)?;
+        Ok(f())
+    }
+}
+
+/// A VM's descriptor.
+#[derive(Debug)]
+pub struct VmFd {
+    vm: Arc<Vm>,
+    fd: OwnedFd,
+}
+
+impl VmFd {
+    pub(crate) fn new(system: Kvm, settings: Settings) -> Result<VmFd, Errno> {
+        let fd = shared::placeholder("kvm-vm")?;
+        let memory = Arc::new(GuestMemory::new(Limits::arm64(settings.ipa_bits)));
+        let machine = Machine::new(memory, settings);
+        let coalesced = Arc::new(CoalescedMmio::new()?);
+        // The machine is new: nobody has set its bus.
+        let _ = machine.bus.set(coalesced.clone());
+        let vm = Arc::new(Vm {
+            system,
+            machine,
+            coalesced,
+            stats: Counters::new(VM_STATS),
+            vcpus: Mutex::new(BTreeMap::new()),
+            owner: process::Generation::now(),
+            dead: AtomicBool::new(false),
+        });
+        Ok(VmFd { vm, fd })
+    }
+
+    /// The VM itself, and the descriptor that stands for it.
+    pub fn into_parts(self) -> (Arc<Vm>, OwnedFd) {
+        (self.vm, self.fd)
+    }
+
+    /// The VM itself.
+    pub fn vm(&self) -> &Arc<Vm> {
+        &self.vm
+    }
+
+    /// `KVM_CHECK_EXTENSION` (api.rst 4.4) with a number; see [`crate::capability`].
+    pub fn check_extension_raw(&self, capability: u32) -> i32 {
+        crate::capability::of_vm(&self.vm, capability)
+    }
+
+    /// `KVM_CREATE_VCPU` (4.7).
+    ///
+    /// # Errors
+    ///
+    /// EINVAL if the id is 512 or more, or the VM has 512 vCPUs; EEXIST if it has one of this id;
+    /// ENOMEM, EMFILE, ENFILE where the process has no more.
+    pub fn create_vcpu(&self, id: u64) -> Result<VcpuFd, Errno> {
+        let (vcpu, fd) = self.vm.create_vcpu(id)?;
+        Ok(VcpuFd::new(vcpu, fd))
+    }
+
+    /// `KVM_SET_USER_MEMORY_REGION` (4.35): creates, changes or, with size 0, deletes a slot.
+    ///
+    /// # Safety
+    ///
+    /// The memory is the guest's as long as the slot exists: it must not be, or become, that of a
+    /// Rust object which the guest's or KVM's accesses could race with.
+    ///
+    /// # Errors
+    ///
+    /// [`understudy_memory::RegionError`]'s.
+    pub unsafe fn set_user_memory_region(
+        &self,
+        region: kvm_userspace_memory_region,
+    ) -> Result<(), Errno> {
+        self.vm.set_user_memory_region(&UserRegion {
+            slot: region.slot,
+            flags: region.flags,
+            guest_phys_addr: region.guest_phys_addr,
+            memory_size: region.memory_size,
+            userspace_addr: region.userspace_addr,
+        })
+    }
+
+    /// `KVM_SET_USER_MEMORY_REGION2` (4.140). There is no guest_memfd: its flag is EINVAL.
+    ///
+    /// # Safety
+    ///
+    /// As [`VmFd::set_user_memory_region`].
+    ///
+    /// # Errors
+    ///
+    /// As [`VmFd::set_user_memory_region`].
+    pub unsafe fn set_user_memory_region2(
+        &self,
+        region: kvm_userspace_memory_region2,
+    ) -> Result<(), Errno> {
+        self.vm.set_user_memory_region(&UserRegion {
+            slot: region.slot,
+            flags: region.flags,
+            guest_phys_addr: region.guest_phys_addr,
+            memory_size: region.memory_size,
+            userspace_addr: region.userspace_addr,
+        })
+    }
+
+    /// `KVM_GET_DIRTY_LOG` (4.8): the pages of a slot that were written since the last call, bit
+    /// `n % 64` of word `n / 64` for page `n`. `memory_size` is that of the slot, in bytes, and
+    /// only there for `kvm-ioctls`' sake.
+    ///
+    /// # Errors
+    ///
+    /// EINVAL for a slot number or address space that cannot be, ENOENT for a slot without log.
+    pub fn get_dirty_log(&self, slot: u32, _memory_size: usize) -> Result<Vec<u64>, Errno> {
+        self.vm.get_dirty_log(slot)
+    }
+
+    /// `KVM_CLEAR_DIRTY_LOG` (4.117): forgets the pages whose bits are set, from `first_page` on.
+    ///
+    /// # Errors
+    ///
+    /// EINVAL for a range that is not of whole words or not in the slot; else as
+    /// [`VmFd::get_dirty_log`].
+    pub fn clear_dirty_log(
+        &self,
+        slot: u32,
+        first_page: u64,
+        num_pages: u32,
+        bitmap: &[u64],
+    ) -> Result<(), Errno> {
+        self.vm.clear_dirty_log(slot, first_page, num_pages, bitmap)
+    }
+
+    /// `KVM_ENABLE_CAP` (4.37, 7).
+    ///
+    /// # Errors
+    ///
+    /// EINVAL for a capability that cannot be enabled, or with these arguments.
+    pub fn enable_cap(&self, cap: &kvm_enable_cap) -> Result<(), Errno> {
+        self.vm.enable_cap(cap)
+    }
+
+    /// `KVM_ARM_PREFERRED_TARGET` (4.83).
+    ///
+    /// # Errors
+    ///
+    /// None.
+    pub fn get_preferred_target(&self, init: &mut kvm_vcpu_init) -> Result<(), Errno> {
+        *init = kvm_vcpu_init {
+            target: KVM_ARM_TARGET_GENERIC_V8,
+            ..kvm_vcpu_init::default()
+        };
+        Ok(())
+    }
+
+    /// `KVM_IRQ_LINE` (4.25), with its `irq` as the kernel's documentation lays it out.
+    ///
+    /// # Errors
+    ///
+    /// EINVAL for a kind of line, a vCPU or a number that there is not; ENXIO for a line of an
+    /// in-kernel interrupt controller, which the VM does not have.
+    pub fn set_irq_line(&self, irq: u32, active: bool) -> Result<(), Errno> {
+        self.vm.irq_line(&kvm_irq_level {
+            irq,
+            level: active.into(),
+        })
+    }
+
+    /// `KVM_ARM_SET_COUNTER_OFFSET` (4.138).
+    ///
+    /// # Errors
+    ///
+    /// EINVAL if `reserved` is not 0; EBUSY while a vCPU is in an ioctl.
+    pub fn set_counter_offset(&self, offset: &kvm_arm_counter_offset) -> Result<(), Errno> {
+        self.vm.set_counter_offset(offset)
+    }
+
+    /// `KVM_GET_STATS_FD` (4.133).
+    ///
+    /// # Errors
+    ///
+    /// ENOMEM, EMFILE, ENFILE where the process has no more.
+    pub fn get_stats_fd(&self) -> Result<OwnedFd, Errno> {
+        self.vm.stats_fd()
+    }
+}
+
+impl AsFd for VmFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl AsRawFd for VmFd {
+    fn as_raw_fd(&self) -> RawFd {
+        self.fd.as_raw_fd()
+    }
+}
