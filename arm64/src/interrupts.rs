@@ -14,7 +14,7 @@ use crate::machine::{NEW_EPOCH, POWER, TIMER};
 use crate::state::pstate;
 use crate::sysregs::Reg;
 use crate::vcpu::peer::{Line, MpState, Woken};
-use crate::{Cpu, exceptions, exit::Exit, timers};
+use crate::{Cpu, exceptions, exit::Exit, mmu, timers};
 use understudy_abi::arm64::DeviceIrqLevel;
 use understudy_engine::emit::Stop;
 use understudy_engine::request::{EXIT, FLUSH_STORES, FLUSH_TLB, INTERRUPT};
@@ -116,7 +116,7 @@ pub(crate) fn service(cpu: &mut Cpu) -> Result<(), Stop> {
         let requests = cpu.requests().clone();
         let taken = requests.take(POWER | NEW_EPOCH | FLUSH_TLB | FLUSH_STORES | INTERRUPT | TIMER);
         if taken & FLUSH_TLB != 0 {
-            cpu.flush_all();
+            mmu::flush_requested(cpu);
         }
         if taken & FLUSH_STORES != 0 {
             cpu.tlb().clear_stores();

@@ -39,8 +39,9 @@ impl Arch for Arm64 {
     type State = state::State;
     const INSN_ALIGN: u64 = 4;
 
-    fn mode(_cpu: &Cpu) -> u32 {
-        insn::mode::EL1
+    #[inline(always)]
+    fn mode(cpu: &Cpu) -> u32 {
+        cpu.state.mmu.mode
     }
 
     fn decode(mode: u32, bytes: &[u8]) -> Insn<Self> {
@@ -51,16 +52,28 @@ impl Arch for Arm64 {
         insn::decode(mode, u32::from_le_bytes(word))
     }
 
-    fn fetch(_cpu: &mut Cpu) -> Result<Fetch, Stop> {
-        Err(Stop::Exit)
+    fn fetch(cpu: &mut Cpu) -> Result<Fetch, Stop> {
+        mmu::fetch(cpu)
     }
 
-    fn check_access(_: &mut Cpu, _: u64, _: u64, _: Mem, _: AccessKind) -> Result<(), Stop> {
-        Ok(())
+    fn check_access(
+        cpu: &mut Cpu,
+        address: u64,
+        bytes: u64,
+        mem: Mem,
+        kind: AccessKind,
+    ) -> Result<(), Stop> {
+        mmu::check_access(cpu, address, bytes, mem, kind)
     }
 
-    fn translate(_: &mut Cpu, _: u64, _: u64, _: Mem, _: AccessKind) -> Result<Target, Stop> {
-        Err(Stop::Exit)
+    fn translate(
+        cpu: &mut Cpu,
+        address: u64,
+        bytes: u64,
+        mem: Mem,
+        kind: AccessKind,
+    ) -> Result<Target, Stop> {
+        mmu::translate(cpu, address, bytes, mem, kind)
     }
 
     fn host_fault(cpu: &mut Cpu, _: u64) -> Stop {
@@ -83,13 +96,16 @@ impl Arch for Arm64 {
         interrupts::service(cpu)
     }
 
-    fn stepping(_: &Cpu) -> bool {
-        false
+    #[inline(always)]
+    fn stepping(cpu: &Cpu) -> bool {
+        debug::step::stepping(cpu)
     }
 
-    fn before_insn(_: &mut Cpu) -> Result<(), Stop> {
-        Ok(())
+    fn before_insn(cpu: &mut Cpu) -> Result<(), Stop> {
+        debug::before_insn(cpu)
     }
 
-    fn after_insn(_: &mut Cpu, _: Option<Stop>) {}
+    fn after_insn(cpu: &mut Cpu, stop: Option<Stop>) {
+        debug::step::after(cpu, stop);
+    }
 }

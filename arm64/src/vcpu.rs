@@ -9,12 +9,13 @@
 pub mod core_regs;
 pub mod peer;
 
+use crate::debug::{self, step};
 use crate::exit::{Exit, Mmio, syndrome};
 use crate::machine::{Machine, POWER};
 use crate::pvtime::{self, PvTimeError};
-use crate::state::{State, pstate};
+use crate::state::State;
 use crate::sysregs::Reg;
-use crate::{Arm64, Cpu, exceptions, regs, timers};
+use crate::{Arm64, Cpu, exceptions, mmu, regs, timers};
 use peer::{Entry, MpState, Peer};
 use std::sync::Arc;
 use understudy_abi::arm64::{DeviceIrqLevel, VcpuFeatures};
@@ -158,12 +159,14 @@ impl Vcpu {
 
     /// Runs the guest until there is something for user space to do.
     pub fn run(&mut self) -> Exit {
+        step::begin_run(&mut self.engine.cpu);
         self.settle();
         self.engine.cpu.state.timer.load();
         // There may be an interrupt or a timer to look after that nobody made a request for: user
         // space has written registers.
         self.peer().requests().post(POWER);
         self.engine.run();
+        step::end_run(&mut self.engine.cpu);
         self.update_device_irq_level();
         self.engine
             .cpu
@@ -278,18 +281,15 @@ fn add(machine: &Machine, id: u32) -> Arc<Peer> {
 pub fn new_cpu(machine: &Arc<Machine>, id: u32) -> Cpu {
     let state = State::new(machine.clone(), add(machine, id));
     let requests = state.peer.requests().clone();
-    Cpu::new(state, requests)
+    let mut cpu = Cpu::new(state, requests);
+    mmu::controls_changed(&mut cpu);
+    cpu
 }
 
 /// Notes that KVM emulates the instruction at hand, or has skipped it: to a software step it is
 /// already over (the step's syndrome then has ISV clear).
 pub fn emulated(cpu: &mut Cpu) {
-    cpu.state.pstate &= !pstate::SS;
-}
-
-/// Brings up to date what is derived from EL and PSTATE.
-fn context_changed(cpu: &mut Cpu) {
-    let _ = cpu;
+    step::emulated(cpu);
 }
 
 /// Resets the vCPU to what `KVM_ARM_VCPU_INIT` leaves, or to the entry of a PSCI CPU_ON.
@@ -315,8 +315,9 @@ pub(crate) fn reset(cpu: &mut Cpu, entry: Option<Entry>) {
             cpu.state.sys[Reg::SCTLR_EL1] |= EE;
         }
     }
-    context_changed(cpu);
-    cpu.flush_all();
+    mmu::controls_changed(cpu);
+    debug::changed(cpu);
+    mmu::flush(cpu);
 }
 
 /// What a register gets from a load of `mem` that found `value`: zero-extended even by LDRSB, LDRSH

@@ -1,9 +1,7 @@
 //! The core registers as `KVM_GET_ONE_REG` and `KVM_SET_ONE_REG` have them (KVM API 4.68, registers
 //! of the class "core").
 
-use crate::Cpu;
-use crate::regs;
-use crate::state::pstate;
+use crate::{Cpu, exceptions, regs};
 use understudy_engine::emit::Slot;
 
 /// X`n`; 31 reads as 0.
@@ -38,27 +36,16 @@ pub fn set_sp(cpu: &mut Cpu, el: u8, value: u64) {
 
 /// PSTATE in the form of SPSR_EL1.
 pub fn pstate(cpu: &Cpu) -> u64 {
-    let mode = (cpu.state.el as u64 & 1) << 2 | cpu.state.spsel as u64;
-    regs::nzcv(cpu) | cpu.state.pstate | mode
+    exceptions::pstate(cpu)
 }
 
 /// Sets PSTATE from the form of SPSR_EL1; false, with nothing done, if the vCPU has no such mode
 /// (`EINVAL`): it has EL0t, EL1t and EL1h. Bits that PSTATE does not have are dropped.
 #[must_use]
 pub fn set_pstate(cpu: &mut Cpu, value: u64) -> bool {
-    let (el, spsel) = match value & 0x1f {
-        0b00000 => (0, false),
-        0b00100 => (1, false),
-        0b00101 => (1, true),
-        _ => return false,
-    };
-    let sps = [sp(cpu, 0), sp(cpu, 1)];
-    cpu.state.el = el;
-    cpu.state.spsel = spsel;
-    set_sp(cpu, 0, sps[0]);
-    set_sp(cpu, 1, sps[1]);
-    cpu.state.pstate = value & pstate::HELD;
-    regs::set_nzcv(cpu, value);
-    super::context_changed(cpu);
+    if !matches!(value & 0x1f, 0b00000 | 0b00100 | 0b00101) {
+        return false;
+    }
+    exceptions::set_pstate(cpu, value);
     true
 }
