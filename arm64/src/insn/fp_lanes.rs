@@ -13,11 +13,13 @@
 use core::marker::PhantomData;
 
 use super::Operands;
+use super::fp_host::{Host, apply};
 use crate::fp::{Float, Fp, Rounding};
 use crate::regs::{self, v_high, v_low};
 use crate::{Arm64, Cpu};
 use understudy_engine::arch::Def;
 use understudy_engine::emit::{Binary, Effects, Emit, Helper, Stop};
+use understudy_engine::float::FloatOp;
 use understudy_engine::ir::Recorder;
 
 /// What floating-point helpers touch, beside their arguments.
@@ -51,18 +53,21 @@ pub(super) fn with_fp<T>(cpu: &mut Cpu, operation: impl FnOnce(&mut Fp) -> T) ->
 pub(super) trait Operation: 'static {
     /// The Arm ARM's mnemonic.
     const NAME: &'static str;
+    /// How the host computes it, if it has it.
+    const HOST: Option<Host> = None;
     /// `[d, n, m]` are elements of the old destination (or of the addend), the first and the
     /// second source; `imm` is the instruction's immediate.
     fn apply<F: Float>(fp: &mut Fp, operands: [F; 3], imm: u32) -> F;
 }
 
 macro_rules! operations {
-    ($($name:ident $mnemonic:literal: |$fp:ident, $operands:pat_param, $imm:pat_param| $body:expr;)+) => {
+    ($($name:ident $mnemonic:literal $([$host:expr])?: |$fp:ident, $operands:pat_param, $imm:pat_param| $body:expr;)+) => {
         $(
             #[doc = $mnemonic]
             pub(super) enum $name {}
             impl Operation for $name {
                 const NAME: &'static str = $mnemonic;
+                $(const HOST: Option<Host> = Some($host);)?
                 #[inline(always)]
                 fn apply<F: Float>($fp: &mut Fp, $operands: [F; 3], $imm: u32) -> F {
                     $body
@@ -85,25 +90,25 @@ fn to_fixed<F: Float>(fp: &mut Fp, n: F, fbits: u32, unsigned: bool, rounding: R
 }
 
 operations! {
-    Fadd "FADD": |fp, [_, n, m], _| fp.add(n, m);
-    Fsub "FSUB": |fp, [_, n, m], _| fp.sub(n, m);
-    Fmul "FMUL": |fp, [_, n, m], _| fp.mul(n, m);
-    Fnmul "FNMUL": |fp, [_, n, m], _| fp.mul(n, m).neg();
-    Fmulx "FMULX": |fp, [_, n, m], _| fp.mulx(n, m);
-    Fdiv "FDIV": |fp, [_, n, m], _| fp.div(n, m);
+    Fadd "FADD" [Host::new(FloatOp::Add)]: |fp, [_, n, m], _| fp.add(n, m);
+    Fsub "FSUB" [Host::new(FloatOp::Sub)]: |fp, [_, n, m], _| fp.sub(n, m);
+    Fmul "FMUL" [Host::new(FloatOp::Mul)]: |fp, [_, n, m], _| fp.mul(n, m);
+    Fnmul "FNMUL" [Host::new(FloatOp::Mul).negated()]: |fp, [_, n, m], _| fp.mul(n, m).neg();
+    Fmulx "FMULX" [Host::new(FloatOp::Mul)]: |fp, [_, n, m], _| fp.mulx(n, m);
+    Fdiv "FDIV" [Host::new(FloatOp::Div)]: |fp, [_, n, m], _| fp.div(n, m);
     Fmax "FMAX": |fp, [_, n, m], _| fp.max(n, m);
     Fmin "FMIN": |fp, [_, n, m], _| fp.min(n, m);
     Fmaxnm "FMAXNM": |fp, [_, n, m], _| fp.max_num(n, m);
     Fminnm "FMINNM": |fp, [_, n, m], _| fp.min_num(n, m);
-    Fabd "FABD": |fp, [_, n, m], _| fp.sub(n, m).abs();
+    Fabd "FABD" [Host::new(FloatOp::Sub).magnitude()]: |fp, [_, n, m], _| fp.sub(n, m).abs();
     Frecps "FRECPS": |fp, [_, n, m], _| fp.recip_step_fused(n, m);
     Frsqrts "FRSQRTS": |fp, [_, n, m], _| fp.rsqrt_step_fused(n, m);
-    Fmla "FMLA": |fp, [d, n, m], _| fp.mul_add(d, n, m);
-    Fmls "FMLS": |fp, [d, n, m], _| fp.mul_add(d, n.neg(), m);
-    Fmadd "FMADD": |fp, [d, n, m], _| fp.mul_add(d, n, m);
-    Fmsub "FMSUB": |fp, [d, n, m], _| fp.mul_add(d, n.neg(), m);
-    Fnmadd "FNMADD": |fp, [d, n, m], _| fp.mul_add(d.neg(), n.neg(), m);
-    Fnmsub "FNMSUB": |fp, [d, n, m], _| fp.mul_add(d.neg(), n, m);
+    Fmla "FMLA" [Host::new(FloatOp::MulAdd)]: |fp, [d, n, m], _| fp.mul_add(d, n, m);
+    Fmls "FMLS" [Host::new(FloatOp::MulAdd).negate_n()]: |fp, [d, n, m], _| fp.mul_add(d, n.neg(), m);
+    Fmadd "FMADD" [Host::new(FloatOp::MulAdd)]: |fp, [d, n, m], _| fp.mul_add(d, n, m);
+    Fmsub "FMSUB" [Host::new(FloatOp::MulAdd).negate_n()]: |fp, [d, n, m], _| fp.mul_add(d, n.neg(), m);
+    Fnmadd "FNMADD" [Host::new(FloatOp::MulAdd).negate_n().negate_d()]: |fp, [d, n, m], _| fp.mul_add(d.neg(), n.neg(), m);
+    Fnmsub "FNMSUB" [Host::new(FloatOp::MulAdd).negate_d()]: |fp, [d, n, m], _| fp.mul_add(d.neg(), n, m);
     Fcmeq "FCMEQ (register)": |fp, [_, n, m], _| mask(fp.compare_eq(n, m));
     Fcmge "FCMGE (register)": |fp, [_, n, m], _| mask(fp.compare_ge(n, m));
     Fcmgt "FCMGT (register)": |fp, [_, n, m], _| mask(fp.compare_gt(n, m));
@@ -114,7 +119,7 @@ operations! {
     FcmgtZero "FCMGT (zero)": |fp, [_, n, _], _| mask(fp.compare_gt(n, F::zero(false)));
     FcmleZero "FCMLE (zero)": |fp, [_, n, _], _| mask(fp.compare_ge(F::zero(false), n));
     FcmltZero "FCMLT (zero)": |fp, [_, n, _], _| mask(fp.compare_gt(F::zero(false), n));
-    Fsqrt "FSQRT": |fp, [_, n, _], _| fp.sqrt(n);
+    Fsqrt "FSQRT" [Host::new(FloatOp::Sqrt)]: |fp, [_, n, _], _| fp.sqrt(n);
     Frecpe "FRECPE": |fp, [_, n, _], _| fp.recip_estimate(n);
     Frsqrte "FRSQRTE": |fp, [_, n, _], _| fp.rsqrt_estimate(n);
     Frecpx "FRECPX": |fp, [_, n, _], _| fp.recpx(n);
@@ -314,7 +319,7 @@ fn scalar<E: Emit<Arch = Arm64>, F: Float, O: Operation>(
     let n = e.get(v_low(o.rn()));
     let m = e.get(v_low(o.rm()));
     let imm = e.imm(o.imm);
-    let result = e.helper(Shapes::<F, O>::ON_SCALAR, [d, n, m, imm])?;
+    let result = apply::<E, F, O, false>(e, Shapes::<F, O>::ON_SCALAR, [d, n, m], imm)?;
     write_scalar(e, o.rd(), result);
     Ok(())
 }
@@ -327,7 +332,7 @@ fn fused<E: Emit<Arch = Arm64>, F: Float, O: Operation>(
     let n = e.get(v_low(o.rn()));
     let m = e.get(v_low(o.rm()));
     let imm = e.imm(0);
-    let result = e.helper(Shapes::<F, O>::ON_SCALAR, [a, n, m, imm])?;
+    let result = apply::<E, F, O, false>(e, Shapes::<F, O>::ON_SCALAR, [a, n, m], imm)?;
     write_scalar(e, o.rd(), result);
     Ok(())
 }
@@ -339,10 +344,10 @@ fn vector<E: Emit<Arch = Arm64>, F: Float, O: Operation>(
     let imm = e.imm(o.imm);
     let halves = [v_low, v_high].map(|half| [o.rd(), o.rn(), o.rm()].map(half));
     let [d, n, m] = halves[0].map(|slot| e.get(slot));
-    let low = e.helper(Shapes::<F, O>::ON_VECTOR, [d, n, m, imm])?;
+    let low = apply::<E, F, O, true>(e, Shapes::<F, O>::ON_VECTOR, [d, n, m], imm)?;
     let high = if o.bit(30) {
         let [d, n, m] = halves[1].map(|slot| e.get(slot));
-        e.helper(Shapes::<F, O>::ON_VECTOR, [d, n, m, imm])?
+        apply::<E, F, O, true>(e, Shapes::<F, O>::ON_VECTOR, [d, n, m], imm)?
     } else {
         e.imm(0)
     };
@@ -389,10 +394,10 @@ fn element<E: Emit<Arch = Arm64>, F: Float, O: Operation>(
     };
     let imm = e.imm(0);
     let (d, n) = (e.get(v_low(o.rd())), e.get(v_low(o.rn())));
-    let low = e.helper(Shapes::<F, O>::ON_VECTOR, [d, n, m, imm])?;
+    let low = apply::<E, F, O, true>(e, Shapes::<F, O>::ON_VECTOR, [d, n, m], imm)?;
     let high = if o.bit(30) {
         let (d, n) = (e.get(v_high(o.rd())), e.get(v_high(o.rn())));
-        e.helper(Shapes::<F, O>::ON_VECTOR, [d, n, m, imm])?
+        apply::<E, F, O, true>(e, Shapes::<F, O>::ON_VECTOR, [d, n, m], imm)?
     } else {
         e.imm(0)
     };
@@ -408,7 +413,7 @@ fn scalar_element<E: Emit<Arch = Arm64>, F: Float, O: Operation>(
     let m = selected::<E, F>(e, o);
     let (d, n) = (e.get(v_low(o.rd())), e.get(v_low(o.rn())));
     let imm = e.imm(0);
-    let result = e.helper(Shapes::<F, O>::ON_SCALAR, [d, n, m, imm])?;
+    let result = apply::<E, F, O, false>(e, Shapes::<F, O>::ON_SCALAR, [d, n, m], imm)?;
     write_scalar(e, o.rd(), result);
     Ok(())
 }
@@ -448,7 +453,8 @@ fn scalar_pairwise<E: Emit<Arch = Arm64>, F: Float, O: Operation>(
     } else {
         e.get(v_high(o.rn()))
     };
-    let result = e.helper(Shapes::<F, O>::ON_SCALAR, [zero, first, second, zero])?;
+    let result =
+        apply::<E, F, O, false>(e, Shapes::<F, O>::ON_SCALAR, [zero, first, second], zero)?;
     write_scalar(e, o.rd(), result);
     Ok(())
 }

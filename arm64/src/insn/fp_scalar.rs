@@ -2,7 +2,7 @@
 //! and moves and conversions between formats and from and to general registers.
 
 use super::fp_lanes::*;
-use super::{Decoded, Operands, alu};
+use super::{Decoded, Operands, alu, fp_host};
 use crate::fp::{Float, Rounding};
 use crate::regs::{self, v_high, v_low};
 use crate::simd::immediate::expand_fp;
@@ -143,6 +143,10 @@ fn converted<A: Float, B: Float>(cpu: &mut Cpu, [n, ..]: [u64; 4]) -> Result<u64
     Ok(with_fp(cpu, |fp| fp.convert::<A, B>(A::from_bits(n))).bits())
 }
 
+/// Numbers of two of the conversions in [`CONVERT`].
+const DOUBLE_TO_SINGLE: usize = 1;
+const SINGLE_TO_DOUBLE: usize = 3;
+
 static CONVERT: [Helper<Arm64>; 6] = [
     Helper {
         name: "FCVT S, H",
@@ -181,7 +185,20 @@ fn convert<E: Emit<Arch = Arm64>, const KIND: usize>(
     o: &Operands,
 ) -> Result<(), E::Stop> {
     let n = e.get(v_low(o.rn()));
-    let result = e.call(&CONVERT[KIND], &[n])?;
+    let zero = e.imm(0);
+    let arguments = [n, zero, zero, zero];
+    let helper = &CONVERT[KIND];
+    let result = match KIND {
+        DOUBLE_TO_SINGLE => {
+            let (result, certain) = fp_host::narrow(e, n);
+            e.helper_unless(certain, result, helper, arguments)?
+        }
+        SINGLE_TO_DOUBLE => {
+            let (result, certain) = fp_host::widen(e, n);
+            e.helper_unless(certain, result, helper, arguments)?
+        }
+        _ => e.helper(helper, arguments)?,
+    };
     write_scalar(e, o.rd(), result);
     Ok(())
 }
@@ -308,7 +325,13 @@ fn fcmp<E: Emit<Arch = Arm64>, F: Float>(e: &mut E, o: &Operands) -> Result<(), 
         e.get(v_low(o.rm()))
     };
     let how = e.imm(HOLDS | if o.bit(4) { SIGNAL } else { 0 });
-    let nzcv = e.call(Shapes::<F>::COMPARED, &[n, m, how])?;
+    let zero = e.imm(0);
+    let arguments = [n, m, how, zero];
+    let helper = Shapes::<F>::COMPARED;
+    let nzcv = match fp_host::compare::<E, F>(e, n, m) {
+        Some((nzcv, certain)) => e.helper_unless(certain, nzcv, helper, arguments)?,
+        None => e.helper(helper, arguments)?,
+    };
     set_flags(e, nzcv);
     Ok(())
 }
@@ -472,7 +495,18 @@ fn from_fixed<F: Float>(cpu: &mut Cpu, [n, how, ..]: [u64; 4]) -> Result<u64, St
 fn to_general<E: Emit<Arch = Arm64>, F: Float>(e: &mut E, o: &Operands) -> Result<(), E::Stop> {
     let n = e.get(v_low(o.rn()));
     let how = e.imm(o.imm);
-    let result = e.call(Shapes::<F>::TO_FIXED, &[n, how])?;
+    let zero = e.imm(0);
+    let (helper, arguments) = (Shapes::<F>::TO_FIXED, [n, how, zero, zero]);
+    let fixed = Fixed::unpack(o.imm);
+    let host = if fixed.fbits == 0 && fixed.rounding == Some(Rounding::Zero) {
+        fp_host::to_integer::<E, F>(e, n, fixed.width, fixed.unsigned)
+    } else {
+        None
+    };
+    let result = match host {
+        Some((result, certain)) => e.helper_unless(certain, result, helper, arguments)?,
+        None => e.helper(helper, arguments)?,
+    };
     regs::write_x(e, o.rd(), result);
     Ok(())
 }
@@ -480,7 +514,18 @@ fn to_general<E: Emit<Arch = Arm64>, F: Float>(e: &mut E, o: &Operands) -> Resul
 fn from_general<E: Emit<Arch = Arm64>, F: Float>(e: &mut E, o: &Operands) -> Result<(), E::Stop> {
     let n = regs::read_x(e, o.rn());
     let how = e.imm(o.imm);
-    let result = e.call(Shapes::<F>::FROM_FIXED, &[n, how])?;
+    let zero = e.imm(0);
+    let (helper, arguments) = (Shapes::<F>::FROM_FIXED, [n, how, zero, zero]);
+    let fixed = Fixed::unpack(o.imm);
+    let host = if fixed.fbits == 0 {
+        fp_host::from_integer::<E, F>(e, n, fixed.width, fixed.unsigned)
+    } else {
+        None
+    };
+    let result = match host {
+        Some((result, certain)) => e.helper_unless(certain, result, helper, arguments)?,
+        None => e.helper(helper, arguments)?,
+    };
     write_scalar(e, o.rd(), result);
     Ok(())
 }

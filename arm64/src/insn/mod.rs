@@ -10,6 +10,7 @@ pub mod branch;
 pub mod dp_imm;
 pub mod dp_reg;
 pub mod exclusive;
+mod fp_host;
 mod fp_lanes;
 pub mod fp_scalar;
 pub mod fp_vector;
