@@ -18,6 +18,8 @@
 //! of memory accesses, which are cold code and are called with a convention that preserves all
 //! registers, so that a TLB miss costs the hot path no spills.
 
+mod vector;
+
 use crate::access;
 use crate::arch::Arch;
 use crate::chain::{self, LINKS, Link};
@@ -29,7 +31,7 @@ use crate::float::{FloatFormat, FloatOp};
 use crate::ir::{self, End, Op};
 use crate::tlb::{ENTRIES, Entry, PAGE_MASK};
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
-use cranelift_codegen::ir::types::{F32, F64, I8, I16, I32, I64};
+use cranelift_codegen::ir::types::{F32, F64, I8, I16, I32, I64, I64X2};
 use cranelift_codegen::ir::{
     self as clif, AbiParam, AtomicRmwOp, InstBuilder, MemFlagsData, SigRef, Signature, Type,
     UserFuncName,
@@ -383,6 +385,7 @@ fn dirty_after<A: Arch>(block: &ir::Block<A>, mut dirty: SlotSet) -> SlotSet {
     for op in &block.ops {
         match op {
             Op::Put(slot, _) => dirty.0 |= 1 << slot.index(),
+            Op::VecPut(slot, _) => dirty.0 |= 3 << slot.index(),
             Op::Helper(helper, _) => dirty = after_helper(helper.effects, dirty),
             _ => {}
         }
@@ -397,6 +400,13 @@ fn after_helper(effects: Effects, dirty: SlotSet) -> SlotSet {
         effects.reads.and(effects.writes)
     };
     SlotSet(dirty.0 & !written_back.0)
+}
+
+/// The slots, and those that make pairs with them.
+fn whole_pairs(slots: SlotSet) -> SlotSet {
+    const EVEN: u128 = u128::MAX / 3;
+    let pairs = (slots.0 | slots.0 >> 1) & EVEN;
+    SlotSet(pairs | pairs << 1)
 }
 
 /// The blocks of the region that `block` may go on to.
@@ -435,6 +445,8 @@ struct Lower<'a, 'r, A: Arch> {
     tlb: clif::Value,
     request: clif::Value,
     slots: HashMap<Slot, Variable>,
+    /// Pairs of slots that are one variable, as the region uses them as vectors, by the first.
+    vectors: HashMap<Slot, Variable>,
     count: Variable,
     dirty: SlotSet,
     blocks: BTreeMap<u32, clif::Block>,
@@ -480,6 +492,7 @@ impl<'a, 'r, A: Arch> Lower<'a, 'r, A> {
             tlb: cpu,
             request: cpu,
             slots: HashMap::new(),
+            vectors: HashMap::new(),
             count,
             dirty: SlotSet::NONE,
             blocks: BTreeMap::new(),
@@ -559,15 +572,24 @@ impl<'a, 'r, A: Arch> Lower<'a, 'r, A> {
         let count = self.field(I64, offset_of!(Cpu<A>, instructions));
         self.b.def_var(self.count, count);
 
-        let mut used = SlotSet::NONE;
+        let (mut used, mut vectors) = (SlotSet::NONE, SlotSet::NONE);
         for op in self.region.blocks.values().flat_map(|b| &b.ops) {
-            if let Op::Get(slot) | Op::Put(slot, _) = op {
-                used.0 |= 1 << slot.index();
+            match op {
+                Op::Get(slot) | Op::Put(slot, _) => used.0 |= 1 << slot.index(),
+                Op::VecGet(slot) | Op::VecPut(slot, _) => vectors.0 |= 3 << slot.index(),
+                _ => {}
             }
         }
         for index in 0..Slot::COUNT as u8 {
             let slot = Slot::new(index);
-            if used.contains(slot) {
+            if vectors.contains(slot) {
+                if slot == slot.pair() {
+                    let variable = self.b.declare_var(I64X2);
+                    self.vectors.insert(slot, variable);
+                    let value = self.load_vector(slot);
+                    self.b.def_var(variable, value);
+                }
+            } else if used.contains(slot) {
                 let variable = self.b.declare_var(I64);
                 self.slots.insert(slot, variable);
                 let value = self.field(I64, 8 * slot.index());
@@ -619,8 +641,17 @@ impl<'a, 'r, A: Arch> Lower<'a, 'r, A> {
         let count = self.b.use_var(self.count);
         let count = self.b.ins().iadd_imm_s(count, block.instructions as i64);
         self.b.def_var(self.count, count);
-        for (i, op) in block.ops.iter().enumerate() {
-            self.op(i, op);
+        let mut i = 0;
+        while let Some(op) = block.ops.get(i) {
+            i += match (op, block.ops.get(i + 1)) {
+                (Op::Put(low, a), Some(Op::Put(high, b))) if self.put_pair(*low, *high, *a, *b) => {
+                    2
+                }
+                _ => {
+                    self.op(i, op);
+                    1
+                }
+            };
         }
         match block.end {
             End::Jump(to) => self.go(to, block.offset),
@@ -789,10 +820,18 @@ impl<'a, 'r, A: Arch> Lower<'a, 'r, A> {
     /// Stores the dirty ones of these slots. They stay dirty for what follows: on another path to
     /// the same place they may not have been stored.
     fn write_back(&mut self, slots: SlotSet) {
+        let slots = SlotSet(slots.0 & self.dirty.0);
         for index in 0..Slot::COUNT as u8 {
             let slot = Slot::new(index);
-            if slots.contains(slot) && self.dirty.contains(slot) {
-                let value = self.b.use_var(self.slots[&slot]);
+            if let Some(variable) = self.vectors.get(&slot).copied() {
+                if slots.contains(slot) || slots.contains(slot.next()) {
+                    let value = self.b.use_var(variable);
+                    self.store_vector(slot, value);
+                }
+            } else if slots.contains(slot)
+                && let Some(variable) = self.slots.get(&slot).copied()
+            {
+                let value = self.b.use_var(variable);
                 self.set_field(8 * slot.index(), value);
             }
         }
@@ -822,10 +861,10 @@ impl<'a, 'r, A: Arch> Lower<'a, 'r, A> {
                 return;
             }
             Op::Imm(value) => self.imm(value as i64),
-            Op::Get(slot) => self.b.use_var(self.slots[&slot]),
+            Op::Get(slot) => self.get(slot),
             Op::Put(slot, value) => {
                 let value = self.value(value);
-                self.b.def_var(self.slots[&slot], value);
+                self.put(slot, value);
                 self.dirty.0 |= 1 << slot.index();
                 return;
             }
@@ -851,6 +890,23 @@ impl<'a, 'r, A: Arch> Lower<'a, 'r, A> {
                 let (a, b) = (self.value(a), self.value(b));
                 self.b.ins().select(condition, a, b)
             }
+            Op::VecPut(slot, value) => {
+                let value = self.value(value);
+                self.b.def_var(self.vectors[&slot], value);
+                self.dirty.0 |= 3 << slot.index();
+                return;
+            }
+            Op::VecGet(slot) => self.b.use_var(self.vectors[&slot]),
+            Op::VecImm(_)
+            | Op::VecUnary(..)
+            | Op::VecBinary(..)
+            | Op::VecShift(..)
+            | Op::VecSelect(..)
+            | Op::VecShuffle(..)
+            | Op::VecWiden(..)
+            | Op::VecSplat(..)
+            | Op::VecLane(..)
+            | Op::VecWithLane(..) => self.vector_op(op),
             Op::Load(address, mem) => self.load(address, mem),
             Op::LoadPair(address, mem) => {
                 let (first, second) = self.load_pair(address, mem);
@@ -1269,7 +1325,8 @@ impl<'a, 'r, A: Arch> Lower<'a, 'r, A> {
     fn helper(&mut self, helper: &'static Helper<A>, arguments: [ir::Value; 4]) -> clif::Value {
         let effects = helper.effects;
         let before = after_helper(effects, self.dirty);
-        self.write_back(SlotSet(!before.0));
+        // A pair that is one variable is loaded whole afterwards, so it must be stored whole.
+        self.write_back(whole_pairs(SlotSet(!before.0)));
         self.dirty = before;
         self.set_pc();
         let [a, b, c, d] = arguments.map(|v| self.value(v));
@@ -1282,7 +1339,12 @@ impl<'a, 'r, A: Arch> Lower<'a, 'r, A> {
         }
         for index in 0..Slot::COUNT as u8 {
             let slot = Slot::new(index);
-            if effects.writes.contains(slot)
+            if let Some(variable) = self.vectors.get(&slot).copied() {
+                if effects.writes.contains(slot) || effects.writes.contains(slot.next()) {
+                    let value = self.load_vector(slot);
+                    self.b.def_var(variable, value);
+                }
+            } else if effects.writes.contains(slot)
                 && let Some(variable) = self.slots.get(&slot).copied()
             {
                 let value = self.field(I64, 8 * slot.index());

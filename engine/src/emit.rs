@@ -19,6 +19,7 @@
 use crate::arch::Arch;
 use crate::cpu::Cpu;
 use crate::float::{FloatFormat, FloatOp};
+use crate::vector::{VecBinary, VecShift, VecUnary};
 
 /// One 64-bit register of the register file that all tiers share.
 ///
@@ -35,6 +36,18 @@ impl Slot {
     #[inline(always)]
     pub const fn new(index: u8) -> Slot {
         Slot(index & (Slot::COUNT as u8 - 1))
+    }
+
+    /// The slot after this one.
+    #[inline(always)]
+    pub const fn next(self) -> Slot {
+        Slot::new(self.0.wrapping_add(1))
+    }
+
+    /// The first slot of the pair that this one is in: the even one.
+    #[inline(always)]
+    pub const fn pair(self) -> Slot {
+        Slot::new(self.0 & !1)
     }
 
     /// The index, below [`Slot::COUNT`].
@@ -447,6 +460,8 @@ pub trait Emit: Sized {
     type Arch: Arch;
     /// A 64-bit value.
     type Val: Copy;
+    /// A 128-bit vector.
+    type Vec: Copy;
     /// The way out of an instruction; uninhabited where nothing runs yet.
     type Stop;
     /// Whether this emits code rather than computing. For choices of form only, never of meaning.
@@ -470,6 +485,37 @@ pub trait Emit: Sized {
     fn float(&mut self, op: FloatOp, format: FloatFormat, operands: [Self::Val; 3]) -> Self::Val;
     /// `a` where `condition` is not 0, else `b`.
     fn select(&mut self, condition: Self::Val, a: Self::Val, b: Self::Val) -> Self::Val;
+
+    /// What two slots hold as a vector: `slot`, at an even index, the low half, and the next.
+    fn vec_get(&mut self, slot: Slot) -> Self::Vec;
+    /// Sets the two slots, of which `slot`, at an even index, is the first.
+    fn vec_put(&mut self, slot: Slot, value: Self::Vec);
+    /// A constant vector.
+    fn vec_imm(&mut self, value: u128) -> Self::Vec;
+    /// An operation on one vector.
+    fn vec_unary(&mut self, op: VecUnary, size: Size, a: Self::Vec) -> Self::Vec;
+    /// An operation on two vectors.
+    fn vec_binary(&mut self, op: VecBinary, size: Size, a: Self::Vec, b: Self::Vec) -> Self::Vec;
+    /// A shift of every lane by the same amount, below the lane's bits.
+    fn vec_shift(&mut self, op: VecShift, size: Size, a: Self::Vec, amount: u32) -> Self::Vec;
+    /// Bits of `a` where `mask` has ones, else of `b`.
+    fn vec_select(&mut self, mask: Self::Vec, a: Self::Vec, b: Self::Vec) -> Self::Vec;
+    /// Bytes of `b:a`, see [`crate::vector::shuffle`].
+    fn vec_shuffle(&mut self, a: Self::Vec, b: Self::Vec, indices: [u8; 16]) -> Self::Vec;
+    /// Lanes of 8, 16 or 32 bits of one half, extended, see [`crate::vector::widen`].
+    fn vec_widen(&mut self, size: Size, signed: bool, high: bool, a: Self::Vec) -> Self::Vec;
+    /// The low bits of a value in every lane.
+    fn vec_splat(&mut self, size: Size, value: Self::Val) -> Self::Vec;
+    /// A lane, zero-extended.
+    fn vec_lane(&mut self, size: Size, index: u32, a: Self::Vec) -> Self::Val;
+    /// The vector with one lane replaced by the low bits of `value`.
+    fn vec_with_lane(
+        &mut self,
+        size: Size,
+        index: u32,
+        a: Self::Vec,
+        value: Self::Val,
+    ) -> Self::Vec;
 
     /// Loads, zero-extended.
     fn load(&mut self, address: Self::Val, mem: Mem) -> Result<Self::Val, Self::Stop>;

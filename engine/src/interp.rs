@@ -3,12 +3,14 @@
 use crate::access;
 use crate::arch::Arch;
 use crate::cpu::Cpu;
-use crate::emit::{Binary, Cmp, Emit, Helper, Mem, Rmw, Slot, Stop, Unary};
+use crate::emit::{Binary, Cmp, Emit, Helper, Mem, Rmw, Size, Slot, Stop, Unary};
 use crate::float::{FloatFormat, FloatOp};
+use crate::vector::{self, VecBinary, VecShift, VecUnary};
 
 impl<A: Arch> Emit for Cpu<A> {
     type Arch = A;
     type Val = u64;
+    type Vec = u128;
     type Stop = Stop;
     const COMPILES: bool = false;
 
@@ -47,6 +49,56 @@ impl<A: Arch> Emit for Cpu<A> {
     #[inline(always)]
     fn select(&mut self, condition: u64, a: u64, b: u64) -> u64 {
         if condition != 0 { a } else { b }
+    }
+
+    #[inline(always)]
+    fn vec_get(&mut self, slot: Slot) -> u128 {
+        self.slot(slot) as u128 | (self.slot(slot.next()) as u128) << 64
+    }
+    #[inline(always)]
+    fn vec_put(&mut self, slot: Slot, value: u128) {
+        self.set_slot(slot, value as u64);
+        self.set_slot(slot.next(), (value >> 64) as u64);
+    }
+    #[inline(always)]
+    fn vec_imm(&mut self, value: u128) -> u128 {
+        value
+    }
+    #[inline(always)]
+    fn vec_unary(&mut self, op: VecUnary, size: Size, a: u128) -> u128 {
+        op.eval(size, a)
+    }
+    #[inline(always)]
+    fn vec_binary(&mut self, op: VecBinary, size: Size, a: u128, b: u128) -> u128 {
+        op.eval(size, a, b)
+    }
+    #[inline(always)]
+    fn vec_shift(&mut self, op: VecShift, size: Size, a: u128, amount: u32) -> u128 {
+        op.eval(size, a, amount)
+    }
+    #[inline(always)]
+    fn vec_select(&mut self, mask: u128, a: u128, b: u128) -> u128 {
+        a & mask | b & !mask
+    }
+    #[inline(always)]
+    fn vec_shuffle(&mut self, a: u128, b: u128, indices: [u8; 16]) -> u128 {
+        vector::shuffle(a, b, indices)
+    }
+    #[inline(always)]
+    fn vec_widen(&mut self, size: Size, signed: bool, high: bool, a: u128) -> u128 {
+        vector::widen(size, signed, high, a)
+    }
+    #[inline(always)]
+    fn vec_splat(&mut self, size: Size, value: u64) -> u128 {
+        vector::splat(size, value)
+    }
+    #[inline(always)]
+    fn vec_lane(&mut self, size: Size, index: u32, a: u128) -> u64 {
+        vector::lane(size, index, a)
+    }
+    #[inline(always)]
+    fn vec_with_lane(&mut self, size: Size, index: u32, a: u128, value: u64) -> u128 {
+        vector::with_lane(size, index, a, value)
     }
 
     #[inline(always)]

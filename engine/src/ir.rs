@@ -16,8 +16,9 @@
 //! are recorded, with the interpreter's own definitions.
 
 use crate::arch::{Arch, Insn};
-use crate::emit::{Binary, Cmp, Emit, Helper, Mem, Rmw, Slot, Unary};
+use crate::emit::{Binary, Cmp, Emit, Helper, Mem, Rmw, Size, Slot, Unary};
 use crate::float::{FloatFormat, FloatOp};
+use crate::vector::{VecBinary, VecShift, VecUnary};
 use std::convert::Infallible;
 use std::fmt;
 
@@ -52,6 +53,30 @@ pub enum Op<A: Arch> {
     Float(FloatOp, FloatFormat, [Value; 3]),
     /// Choice by a condition.
     Select(Value, Value, Value),
+    /// What two slots hold, the first of them given.
+    VecGet(Slot),
+    /// Sets two slots, the first of them given.
+    VecPut(Slot, Value),
+    /// A constant vector.
+    VecImm(u128),
+    /// An operation on one vector.
+    VecUnary(VecUnary, Size, Value),
+    /// An operation on two vectors.
+    VecBinary(VecBinary, Size, Value, Value),
+    /// A shift of each lane.
+    VecShift(VecShift, Size, Value, u32),
+    /// Choice by the bits of a mask.
+    VecSelect(Value, Value, Value),
+    /// A choice of bytes.
+    VecShuffle(Value, Value, [u8; 16]),
+    /// Lanes of this size, signed or not, of the high half or the low one, extended.
+    VecWiden(Size, bool, bool, Value),
+    /// A value in every lane.
+    VecSplat(Size, Value),
+    /// A lane.
+    VecLane(Size, u32, Value),
+    /// A vector with a lane replaced.
+    VecWithLane(Size, u32, Value, Value),
     /// A load.
     Load(Value, Mem),
     /// A store: address, value.
@@ -154,6 +179,7 @@ impl<A: Arch> Recorder<A> {
 impl<A: Arch> Emit for Recorder<A> {
     type Arch = A;
     type Val = Value;
+    type Vec = Value;
     type Stop = Infallible;
     const COMPILES: bool = true;
 
@@ -198,6 +224,46 @@ impl<A: Arch> Emit for Recorder<A> {
             Some(_) => a,
             None => self.push(Op::Select(condition, a, b)),
         }
+    }
+
+    fn vec_get(&mut self, slot: Slot) -> Value {
+        self.push(Op::VecGet(slot.pair()))
+    }
+    fn vec_put(&mut self, slot: Slot, value: Value) {
+        self.push(Op::VecPut(slot.pair(), value));
+    }
+    fn vec_imm(&mut self, value: u128) -> Value {
+        self.push(Op::VecImm(value))
+    }
+    fn vec_unary(&mut self, op: VecUnary, size: Size, a: Value) -> Value {
+        self.push(Op::VecUnary(op, size, a))
+    }
+    fn vec_binary(&mut self, op: VecBinary, size: Size, a: Value, b: Value) -> Value {
+        self.push(Op::VecBinary(op, size, a, b))
+    }
+    fn vec_shift(&mut self, op: VecShift, size: Size, a: Value, amount: u32) -> Value {
+        match amount {
+            0 => a,
+            _ => self.push(Op::VecShift(op, size, a, amount)),
+        }
+    }
+    fn vec_select(&mut self, mask: Value, a: Value, b: Value) -> Value {
+        self.push(Op::VecSelect(mask, a, b))
+    }
+    fn vec_shuffle(&mut self, a: Value, b: Value, indices: [u8; 16]) -> Value {
+        self.push(Op::VecShuffle(a, b, indices))
+    }
+    fn vec_widen(&mut self, size: Size, signed: bool, high: bool, a: Value) -> Value {
+        self.push(Op::VecWiden(size, signed, high, a))
+    }
+    fn vec_splat(&mut self, size: Size, value: Value) -> Value {
+        self.push(Op::VecSplat(size, value))
+    }
+    fn vec_lane(&mut self, size: Size, index: u32, a: Value) -> Value {
+        self.push(Op::VecLane(size, index, a))
+    }
+    fn vec_with_lane(&mut self, size: Size, index: u32, a: Value, value: Value) -> Value {
+        self.push(Op::VecWithLane(size, index, a, value))
     }
 
     fn load(&mut self, address: Value, mem: Mem) -> Result<Value, Infallible> {
@@ -308,6 +374,7 @@ impl<A: Arch> fmt::Display for Op<A> {
                 }
             )
         };
+        let bits = |size: &Size| 8 * size.bytes();
         match self {
             Op::Insn { offset, name } => write!(f, "{offset:#x} {name}"),
             Op::Imm(value) => write!(f, "imm {value:#x}"),
@@ -320,6 +387,28 @@ impl<A: Arch> fmt::Display for Op<A> {
                 write!(f, "{}_{} {a}, {b}, {c}", lower(op), lower(format))
             }
             Op::Select(c, a, b) => write!(f, "select {c}, {a}, {b}"),
+            Op::VecGet(slot) => write!(f, "vec_get r{}", slot.index()),
+            Op::VecPut(slot, value) => write!(f, "vec_put r{}, {value}", slot.index()),
+            Op::VecImm(value) => write!(f, "vec_imm {value:#x}"),
+            Op::VecUnary(op, size, a) => write!(f, "vec_{}{} {a}", lower(op), bits(size)),
+            Op::VecBinary(op, size, a, b) => {
+                write!(f, "vec_{}{} {a}, {b}", lower(op), bits(size))
+            }
+            Op::VecShift(op, size, a, n) => write!(f, "vec_{}{} {a}, {n}", lower(op), bits(size)),
+            Op::VecSelect(m, a, b) => write!(f, "vec_select {m}, {a}, {b}"),
+            Op::VecShuffle(a, b, indices) => write!(f, "vec_shuffle {a}, {b}, {indices:?}"),
+            Op::VecWiden(size, signed, high, a) => write!(
+                f,
+                "vec_{}widen{}{} {a}",
+                if *signed { "s" } else { "u" },
+                bits(size),
+                if *high { "_high" } else { "" }
+            ),
+            Op::VecSplat(size, a) => write!(f, "vec_splat{} {a}", bits(size)),
+            Op::VecLane(size, i, a) => write!(f, "vec_lane{} {a}[{i}]", bits(size)),
+            Op::VecWithLane(size, i, a, v) => {
+                write!(f, "vec_with_lane{} {a}[{i}], {v}", bits(size))
+            }
             Op::Load(a, m) => write!(f, "load{} [{a}]", mem(m)),
             Op::Store(a, v, m) => write!(f, "store{} [{a}], {v}", mem(m)),
             Op::LoadPair(a, m) => write!(f, "load_pair{} [{a}]", mem(m)),
@@ -345,7 +434,7 @@ impl<A: Arch> fmt::Display for Block<A> {
         for (i, op) in self.ops.iter().enumerate() {
             match op {
                 Op::Insn { .. } => writeln!(f, "  {op}")?,
-                Op::Put(..) | Op::Store(..) | Op::StorePair(..) | Op::Fence => {
+                Op::Put(..) | Op::VecPut(..) | Op::Store(..) | Op::StorePair(..) | Op::Fence => {
                     writeln!(f, "    {op}")?;
                 }
                 _ => writeln!(f, "    v{i} = {op}")?,

@@ -28,4 +28,6 @@ pub mod ir;
 mod region;
 pub mod request;
 pub mod run;
+pub mod single;
 pub mod tlb;
+pub mod vector;

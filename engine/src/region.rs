@@ -48,12 +48,12 @@ struct Job {
 }
 
 /// An arena with what all regions need.
-struct Prepared {
-    arena: Arena,
-    slow: SlowPaths,
-    enter: Enter,
+pub(crate) struct Prepared {
+    pub(crate) arena: Arena,
+    pub(crate) slow: SlowPaths,
+    pub(crate) enter: Enter,
     /// Bytes of the arena that are not regions.
-    keep: usize,
+    pub(crate) keep: usize,
 }
 
 /// Hot code of a vCPU.
@@ -131,7 +131,7 @@ impl Regions {
         self.arena.as_ref().map(|prepared| prepared.slow)
     }
 
-    fn prepare<A: Arch>() -> Option<Prepared> {
+    pub(crate) fn prepare<A: Arch>() -> Option<Prepared> {
         let mut arena = Arena::new().ok()?;
         let mut compiler = Compiler::new().ok()?;
         let [load, load_pair, store, store_pair] = compiler.slow_paths::<A>().ok()?;
