@@ -23,6 +23,7 @@ mod simd_emit;
 mod simd_move;
 mod simd_plan;
 mod simd_scalar;
+mod simd_shuffle;
 mod simd_vector;
 pub mod system;
 

@@ -1,12 +1,14 @@
 //! Advanced SIMD copy, scalar copy, modified immediate and table lookup (Arm ARM C4.1.96).
 
+use super::simd_shuffle::replicate;
 use super::{Decoded, Operands};
 use crate::Arm64;
 use crate::regs::{self, VECTORS, read_x, v_high, v_low, write};
 use crate::simd::lane::low_bits;
 use crate::simd::{immediate, permute};
 use understudy_engine::def;
-use understudy_engine::emit::{Binary, Effects, Emit, Helper, Slot, Unary};
+use understudy_engine::emit::{Effects, Emit, Helper, Size, Unary};
+use understudy_engine::vector::{VecBinary, VecUnary};
 
 const fn field(word: u32, low: u32, count: u32) -> u32 {
     word >> low & ((1 << count) - 1)
@@ -68,66 +70,29 @@ fn copy(word: u32) -> Option<Decoded> {
     })
 }
 
-/// The half of V`n` that holds an element, and the element's place in it.
+/// Writes a vector to V<d>, cut to the length that Q says.
 #[inline(always)]
-fn place(n: u32, size: u32, index: u32) -> (Slot, u32) {
-    let bit = index << (3 + size);
-    (if bit < 64 { v_low(n) } else { v_high(n) }, bit & 63)
-}
-
-/// The all-ones element.
-#[inline(always)]
-fn ones(size: u32) -> u64 {
-    low_bits(8 << size) as u64
-}
-
-/// An element, zero-extended.
-#[inline(always)]
-fn get_element<E: Emit<Arch = Arm64>>(e: &mut E, n: u32, size: u32, index: u32) -> E::Val {
-    let (slot, at) = place(n, size, index);
-    let half = e.get(slot);
-    let moved = e.shr_imm(half, at);
-    if size == 3 {
-        moved
-    } else {
-        e.and_imm(moved, ones(size))
-    }
-}
-
-/// Replaces an element by the low bits of `value`.
-#[inline(always)]
-fn put_element<E: Emit<Arch = Arm64>>(e: &mut E, d: u32, size: u32, index: u32, value: E::Val) {
-    let (slot, at) = place(d, size, index);
-    let new = if size == 3 {
+fn put<E: Emit<Arch = Arm64>>(e: &mut E, o: &Operands, value: E::Vec) {
+    let value = if o.bit(30) {
         value
     } else {
-        let half = e.get(slot);
-        let kept = e.and_imm(half, !(ones(size) << at));
-        let value = e.and_imm(value, ones(size));
-        let value = e.shl_imm(value, at);
-        e.or(kept, value)
+        e.vec_unary(VecUnary::Low, Size::B8, value)
     };
-    e.put(slot, new);
-}
-
-/// Writes the zero-extended `element` to every element of V<d> of the length that Q says.
-#[inline(always)]
-fn spread<E: Emit<Arch = Arm64>>(e: &mut E, o: &Operands, size: u32, element: E::Val) {
-    let half = if size == 3 {
-        element
-    } else {
-        let each = e.imm(u64::MAX / ones(size));
-        e.binary(Binary::Mul, element, each)
-    };
-    let high = if o.bit(30) { half } else { e.imm(0) };
-    e.put(v_low(o.rd()), half);
-    e.put(v_high(o.rd()), high);
+    e.vec_put(v_low(o.rd()), value);
 }
 
 #[inline(always)]
-fn unpacked(o: &Operands) -> (u32, u32) {
+fn unpacked(o: &Operands) -> (Size, u32) {
     let imm = o.imm as u32;
-    (imm & 3, imm >> 4 & 15)
+    (Size::from_log2(imm), imm >> 4 & 15)
+}
+
+/// The element that the immediate names, zero-extended.
+#[inline(always)]
+fn get_element<E: Emit<Arch = Arm64>>(e: &mut E, o: &Operands) -> E::Val {
+    let (size, index) = unpacked(o);
+    let vector = e.vec_get(v_low(o.rn()));
+    e.vec_lane(size, index, vector)
 }
 
 fn dup_element<E: Emit<Arch = Arm64>, const SCALAR: bool>(
@@ -135,13 +100,14 @@ fn dup_element<E: Emit<Arch = Arm64>, const SCALAR: bool>(
     o: &Operands,
 ) -> Result<(), E::Stop> {
     let (size, index) = unpacked(o);
-    let value = get_element(e, o.rn(), size, index);
     if SCALAR {
-        let zero = e.imm(0);
+        let (value, zero) = (get_element(e, o), e.imm(0));
         e.put(v_low(o.rd()), value);
         e.put(v_high(o.rd()), zero);
     } else {
-        spread(e, o, size, value);
+        let vector = e.vec_get(v_low(o.rn()));
+        let spread = e.vec_shuffle(vector, vector, replicate(size as u32, index));
+        put(e, o, spread);
     }
     Ok(())
 }
@@ -149,43 +115,43 @@ fn dup_element<E: Emit<Arch = Arm64>, const SCALAR: bool>(
 fn dup_general<E: Emit<Arch = Arm64>>(e: &mut E, o: &Operands) -> Result<(), E::Stop> {
     let (size, _) = unpacked(o);
     let value = read_x(e, o.rn());
-    let value = if size == 3 {
-        value
-    } else {
-        e.and_imm(value, ones(size))
-    };
-    spread(e, o, size, value);
+    let spread = e.vec_splat(size, value);
+    put(e, o, spread);
     Ok(())
 }
 
 fn ins_general<E: Emit<Arch = Arm64>>(e: &mut E, o: &Operands) -> Result<(), E::Stop> {
     let (size, index) = unpacked(o);
-    let value = read_x(e, o.rn());
-    put_element(e, o.rd(), size, index, value);
+    let (value, old) = (read_x(e, o.rn()), e.vec_get(v_low(o.rd())));
+    let new = e.vec_with_lane(size, index, old, value);
+    e.vec_put(v_low(o.rd()), new);
     Ok(())
 }
 
 fn ins_element<E: Emit<Arch = Arm64>>(e: &mut E, o: &Operands) -> Result<(), E::Stop> {
     let (size, index) = unpacked(o);
-    let value = get_element(e, o.rn(), size, o.imm as u32 >> 8);
-    put_element(e, o.rd(), size, index, value);
+    let (source, old) = (e.vec_get(v_low(o.rn())), e.vec_get(v_low(o.rd())));
+    let value = e.vec_lane(size, o.imm as u32 >> 8, source);
+    let new = e.vec_with_lane(size, index, old, value);
+    e.vec_put(v_low(o.rd()), new);
     Ok(())
 }
 
 fn umov<E: Emit<Arch = Arm64>>(e: &mut E, o: &Operands) -> Result<(), E::Stop> {
-    let (size, index) = unpacked(o);
-    let value = get_element(e, o.rn(), size, index);
+    let value = get_element(e, o);
     write(e, o.rd(), value, true);
     Ok(())
 }
 
 fn smov<E: Emit<Arch = Arm64>>(e: &mut E, o: &Operands) -> Result<(), E::Stop> {
-    let (size, index) = unpacked(o);
-    let (slot, at) = place(o.rn(), size, index);
-    let half = e.get(slot);
-    let moved = e.shr_imm(half, at);
-    let extension = [Unary::Sext8, Unary::Sext16, Unary::Sext32][size.min(2) as usize];
-    let value = e.unary(extension, moved);
+    let (size, _) = unpacked(o);
+    let value = get_element(e, o);
+    let extension = match size {
+        Size::B1 => Unary::Sext8,
+        Size::B2 => Unary::Sext16,
+        _ => Unary::Sext32,
+    };
+    let value = e.unary(extension, value);
     write(e, o.rd(), value, o.bit(30));
     Ok(())
 }
@@ -213,37 +179,30 @@ fn modified_immediate(word: u32) -> Option<Decoded> {
     })
 }
 
+/// The immediate in both halves of a vector.
+#[inline(always)]
+fn vector_immediate<E: Emit<Arch = Arm64>>(e: &mut E, o: &Operands) -> E::Vec {
+    e.vec_imm(u128::from(o.imm) << 64 | u128::from(o.imm))
+}
+
 fn set_immediate<E: Emit<Arch = Arm64>>(e: &mut E, o: &Operands) -> Result<(), E::Stop> {
-    let low = e.imm(o.imm);
-    let high = e.imm(if o.bit(30) { o.imm } else { 0 });
-    e.put(v_low(o.rd()), low);
-    e.put(v_high(o.rd()), high);
+    let high = if o.bit(30) { o.imm } else { 0 };
+    let vector = e.vec_imm(u128::from(high) << 64 | u128::from(o.imm));
+    e.vec_put(v_low(o.rd()), vector);
     Ok(())
 }
 
-/// Combines each half of V<d> with the immediate.
-#[inline(always)]
-fn with_immediate<E: Emit<Arch = Arm64>>(e: &mut E, o: &Operands, op: Binary) {
-    let imm = e.imm(o.imm);
-    let low = e.get(v_low(o.rd()));
-    let low = e.binary(op, low, imm);
-    let high = if o.bit(30) {
-        let high = e.get(v_high(o.rd()));
-        e.binary(op, high, imm)
-    } else {
-        e.imm(0)
-    };
-    e.put(v_low(o.rd()), low);
-    e.put(v_high(o.rd()), high);
-}
-
 fn or_immediate<E: Emit<Arch = Arm64>>(e: &mut E, o: &Operands) -> Result<(), E::Stop> {
-    with_immediate(e, o, Binary::Or);
+    let (imm, old) = (vector_immediate(e, o), e.vec_get(v_low(o.rd())));
+    let new = e.vec_binary(VecBinary::Or, Size::B8, old, imm);
+    put(e, o, new);
     Ok(())
 }
 
 fn bic_immediate<E: Emit<Arch = Arm64>>(e: &mut E, o: &Operands) -> Result<(), E::Stop> {
-    with_immediate(e, o, Binary::And);
+    let (imm, old) = (vector_immediate(e, o), e.vec_get(v_low(o.rd())));
+    let new = e.vec_binary(VecBinary::And, Size::B8, old, imm);
+    put(e, o, new);
     Ok(())
 }
 

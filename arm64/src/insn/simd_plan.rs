@@ -1,16 +1,18 @@
-//! Vector instructions that are carried out by one call: what such an instruction reads, which
-//! [`Op`] it applies, and what it writes.
+//! What a vector instruction reads, which [`Op`] it applies, and what it writes; and how the
+//! operations are carried out that are one call.
 //!
 //! ```text
 //!   decode ──► Plan ──packed into Operands::imm──► run() ──► VECTOR_OPERATION helper
-//!                                                              │
-//!        V<n>, V<m>, V<d> ──Part──► Operands ──Op::kernel──► result ──Part──► V<d>, FPSR.QC
+//!                          │                                   │
+//!                          │  V<n>, V<m>, V<d> ──Part──► Operands ──Op::kernel──► result
+//!                          │                                   ──Part──► V<d>, FPSR.QC
+//!                          └──► simd_emit, for operations without a kernel
 //! ```
 //!
 //! A *part* is the piece of a register that an instruction uses: the Arm ARM's `datasize`, `Q`,
 //! `part` and scalar forms, so that one function for each operation serves them all.
 
-use super::{Decoded, Operands};
+use super::{Decoded, Operands, simd_emit};
 use crate::regs::{self, FP_STATUS, VECTORS};
 use crate::simd::lane::{self, low_bits};
 use crate::simd::{self, Op};
@@ -144,8 +146,11 @@ impl Plan {
 
     /// Makes an instruction of it, or `None` where the operation does not exist for the size.
     pub fn decoded(self) -> Option<Decoded> {
-        self.op.kernel(self.size)?;
-        Some((&DEFS[self.op as usize], self.pack()))
+        let def = self
+            .op
+            .exists(self.size)
+            .then(|| simd_emit::definition(self.op).unwrap_or(&DEFS[self.op as usize]))?;
+        Some((def, self.pack()))
     }
 
     /// ```text
@@ -169,10 +174,16 @@ impl Plan {
 
     #[inline(always)]
     fn unpack(packed: u64) -> Option<Plan> {
+        Some(Plan::unpack_as(Op::from_number(packed as u8)?, packed))
+    }
+
+    /// The plan that was packed, of an instruction with this operation.
+    #[inline(always)]
+    pub fn unpack_as(op: Op, packed: u64) -> Plan {
         let bits = |low: u32, count: u32| (packed >> low) as u32 & ((1 << count) - 1);
         let part = |low: u32| Part::ALL[bits(low, 3) as usize];
-        Some(Plan {
-            op: Op::from_number(packed as u8)?,
+        Plan {
+            op,
             size: bits(8, 2),
             q: bits(10, 1) != 0,
             imm: bits(11, 7),
@@ -181,7 +192,7 @@ impl Plan {
             index: bits(27, 4),
             d: part(24),
             registers: [bits(32, 5), bits(37, 5), bits(42, 5)],
-        })
+        }
     }
 
     #[inline(always)]

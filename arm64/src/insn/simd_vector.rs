@@ -1,8 +1,8 @@
 //! Advanced SIMD data processing on vectors (Arm ARM C4.1.96, the classes named "Advanced SIMD
 //! ..."), except floating point, copies, immediates and table lookups.
 
+use super::Decoded;
 use super::simd_plan::{Part, Plan};
-use super::{Decoded, simd_emit};
 use crate::simd::Op;
 
 const fn field(word: u32, low: u32, count: u32) -> u32 {
@@ -42,7 +42,7 @@ fn same(word: u32, op: Op, size: u32) -> Option<Decoded> {
     if size == 3 && word & 1 << 30 == 0 {
         return None;
     }
-    simd_emit::decoded(Plan::new(word, op, size))
+    Plan::new(word, op, size).decoded()
 }
 
 /// "Advanced SIMD three same", opcodes below 0b11000.
@@ -288,7 +288,7 @@ fn shift_immediate(word: u32) -> Option<Decoded> {
         return None;
     }
     let plan = Plan::new(word, op, size).imm(amount);
-    simd_emit::decoded(plan.parts(plan.d, plan.n, Part::Zero))
+    plan.parts(plan.d, plan.n, Part::Zero).decoded()
 }
 
 /// "Advanced SIMD permute".

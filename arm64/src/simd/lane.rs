@@ -23,22 +23,6 @@ impl Operands {
     pub fn bytes(&self) -> usize {
         if self.q { 16 } else { 8 }
     }
-
-    /// The first and second source as one value of twice the vector's length, for pairwise
-    /// operations: the Arm ARM's `operand2:operand1`, low part first.
-    pub(super) fn concatenated<L: Lane>(&self) -> impl Iterator<Item = (L, L)> {
-        let count = self.bytes() * 8 / L::BITS as usize;
-        let (n, m) = (L::split(self.n), L::split(self.m));
-        (0..count).map(move |pair| {
-            let from = if pair < count / 2 {
-                n.as_ref()
-            } else {
-                m.as_ref()
-            };
-            let first = 2 * pair % count;
-            (from[first], from[first + 1])
-        })
-    }
 }
 
 /// An element type: `u8`, `u16`, `u32` or `u64`.

@@ -2,46 +2,6 @@
 
 use super::lane::{Lane, Operands, Widen, map2, map3, widen3};
 
-/// MUL (vector).
-pub fn mul<L: Lane>(o: &mut Operands) -> u128 {
-    map2::<L>(o.n, o.m, |n, m| L::of(n.sint().wrapping_mul(m.sint())))
-}
-
-/// MLA (vector).
-pub fn mla<L: Lane>(o: &mut Operands) -> u128 {
-    map3::<L>(o.d, o.n, o.m, |d, n, m| {
-        L::of(d.uint().wrapping_add(n.sint().wrapping_mul(m.sint())))
-    })
-}
-
-/// MLS (vector).
-pub fn mls<L: Lane>(o: &mut Operands) -> u128 {
-    map3::<L>(o.d, o.n, o.m, |d, n, m| {
-        L::of(d.uint().wrapping_sub(n.sint().wrapping_mul(m.sint())))
-    })
-}
-
-/// SMULL, UMULL.
-pub fn mull<L: Widen, const UNSIGNED: bool>(o: &mut Operands) -> u128 {
-    widen3::<L>(0, o.n, o.m, |_, n, m| {
-        L::Wide::of(n.int::<UNSIGNED>() * m.int::<UNSIGNED>())
-    })
-}
-
-/// SMLAL, UMLAL.
-pub fn mlal<L: Widen, const UNSIGNED: bool>(o: &mut Operands) -> u128 {
-    widen3::<L>(o.d, o.n, o.m, |d, n, m| {
-        L::Wide::of(d.uint() + n.int::<UNSIGNED>() * m.int::<UNSIGNED>())
-    })
-}
-
-/// SMLSL, UMLSL.
-pub fn mlsl<L: Widen, const UNSIGNED: bool>(o: &mut Operands) -> u128 {
-    widen3::<L>(o.d, o.n, o.m, |d, n, m| {
-        L::Wide::of(d.uint() - n.int::<UNSIGNED>() * m.int::<UNSIGNED>())
-    })
-}
-
 /// SQDMULL: twice the product, saturated.
 pub fn qdmull<L: Widen>(o: &mut Operands) -> u128 {
     let qc = &mut o.qc;
@@ -157,18 +117,6 @@ mod tests {
             m,
             ..Default::default()
         }
-    }
-
-    #[test]
-    fn products_wrap() {
-        let o = &mut dnm(1, 0xffff_ffff, 0xffff_ffff);
-        assert_eq!(mul::<u32>(o), 1);
-        assert_eq!(mla::<u32>(o), 2);
-        assert_eq!(mls::<u32>(o), 0);
-        assert_eq!(mull::<u32, true>(o), 0xffff_fffe_0000_0001);
-        assert_eq!(mull::<u32, false>(o), 1);
-        assert_eq!(mlal::<u32, true>(o), 0xffff_fffe_0000_0002);
-        assert_eq!(mlsl::<u32, false>(o), 0);
     }
 
     #[test]

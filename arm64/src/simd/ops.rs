@@ -1,15 +1,15 @@
 //! The table of vector operations: mnemonic, meaning, element sizes.
 
 use super::lane::Operands;
-use super::{arith, estimate, multiply, permute, shift};
+use super::{arith, estimate, multiply, shift};
 use crate::crypto::{aes, sha1, sha256};
 
 /// An operation's function: reads its operands, sets `qc` if an element saturated, returns the
 /// result before it is cut to the destination's length.
 pub type Kernel = fn(&mut Operands) -> u128;
 
-/// One row an operation: its name, the Arm ARM's mnemonic, and for which element sizes (B, H, S, D)
-/// it exists. Widening and narrowing operations are listed under the smaller size.
+/// One row an operation: its name, the Arm ARM's mnemonic, for which element sizes (B, H, S, D) it
+/// exists, and its function unless it is emitted. Widening and narrowing operations are listed under the smaller size.
 macro_rules! operations {
     ($($name:ident $mnemonic:literal: $sizes:ident($($f:tt)+);)+) => {
         /// A vector operation. Its element size is chosen separately, see [`Op::kernel`].
@@ -29,28 +29,36 @@ macro_rules! operations {
             }
         }
 
-        static KERNELS: [[Option<Kernel>; 4]; Op::ALL.len()] =
-            [$(operations!(@$sizes $($f)+),)+];
+        static ROWS: [Row; Op::ALL.len()] = [$(operations!(@$sizes $($f)+),)+];
     };
+    (@emitted $sizes:literal) => { Row::Emitted($sizes) };
     (@bhsd $p:ident::$f:ident $($c:expr),*) => {
-        [Some($p::$f::<u8, $($c),*>), Some($p::$f::<u16, $($c),*>),
-         Some($p::$f::<u32, $($c),*>), Some($p::$f::<u64, $($c),*>)]
+        Row::Kernels([Some($p::$f::<u8, $($c),*>), Some($p::$f::<u16, $($c),*>),
+         Some($p::$f::<u32, $($c),*>), Some($p::$f::<u64, $($c),*>)])
     };
     (@bhs $p:ident::$f:ident $($c:expr),*) => {
-        [Some($p::$f::<u8, $($c),*>), Some($p::$f::<u16, $($c),*>),
-         Some($p::$f::<u32, $($c),*>), None]
+        Row::Kernels([Some($p::$f::<u8, $($c),*>), Some($p::$f::<u16, $($c),*>),
+         Some($p::$f::<u32, $($c),*>), None])
     };
     (@hs $p:ident::$f:ident $($c:expr),*) => {
-        [None, Some($p::$f::<u16, $($c),*>), Some($p::$f::<u32, $($c),*>), None]
+        Row::Kernels([None, Some($p::$f::<u16, $($c),*>), Some($p::$f::<u32, $($c),*>), None])
     };
     (@bh $p:ident::$f:ident $($c:expr),*) => {
-        [Some($p::$f::<u8, $($c),*>), Some($p::$f::<u16, $($c),*>), None, None]
+        Row::Kernels([Some($p::$f::<u8, $($c),*>), Some($p::$f::<u16, $($c),*>), None, None])
     };
-    (@b $p:ident::$f:ident $($c:expr),*) => { [Some($p::$f::<u8, $($c),*>), None, None, None] };
-    (@d $p:ident::$f:ident $($c:expr),*) => { [None, None, None, Some($p::$f::<u64, $($c),*>)] };
-    (@only_b $f:path) => { [Some($f), None, None, None] };
-    (@only_s $f:path) => { [None, None, Some($f), None] };
-    (@b_and_d $b:path, $d:path) => { [Some($b), None, None, Some($d)] };
+    (@b $p:ident::$f:ident $($c:expr),*) => { Row::Kernels([Some($p::$f::<u8, $($c),*>), None, None, None]) };
+    (@d $p:ident::$f:ident $($c:expr),*) => { Row::Kernels([None, None, None, Some($p::$f::<u64, $($c),*>)]) };
+    (@only_b $f:path) => { Row::Kernels([Some($f), None, None, None]) };
+    (@only_s $f:path) => { Row::Kernels([None, None, Some($f), None]) };
+    (@b_and_d $b:path, $d:path) => { Row::Kernels([Some($b), None, None, Some($d)]) };
+}
+
+/// How an operation is carried out.
+enum Row {
+    /// By one of these functions, by element size.
+    Kernels([Option<Kernel>; 4]),
+    /// By what [`crate::insn`] emits for it; bit n is set if it exists with elements of `8 << n` bits.
+    Emitted(u8),
 }
 
 const S: bool = false;
@@ -62,13 +70,24 @@ const WRAP: bool = false;
 
 impl Op {
     /// The function for elements of `8 << size` bits, or `None` where the instruction set reserves
-    /// that size.
+    /// that size, and for an operation that is emitted.
     ///
     /// Operations on whole vectors (bitwise ones, EXT, AES) exist under size 0 only, SHA and dot
     /// products under size 2.
     #[inline]
     pub fn kernel(self, size: u32) -> Option<Kernel> {
-        KERNELS[self as usize].get(size as usize).copied().flatten()
+        match &ROWS[self as usize] {
+            Row::Kernels(kernels) => kernels.get(size as usize).copied().flatten(),
+            Row::Emitted(_) => None,
+        }
+    }
+
+    /// Whether the instruction set has the operation with elements of `8 << size` bits.
+    pub fn exists(self, size: u32) -> bool {
+        match &ROWS[self as usize] {
+            Row::Kernels(_) => self.kernel(size).is_some(),
+            Row::Emitted(sizes) => size < 4 && sizes >> size & 1 != 0,
+        }
     }
 
     /// The operation of this number, `op as u8`.
@@ -90,10 +109,10 @@ operations! {
     Uhsub "UHSUB": bhs(arith::hsub U);
     Sqsub "SQSUB": bhsd(arith::qsub S);
     Uqsub "UQSUB": bhsd(arith::qsub U);
-    Cmgt "CMGT (register)": bhsd(arith::cmgt S);
-    Cmhi "CMHI": bhsd(arith::cmgt U);
-    Cmge "CMGE (register)": bhsd(arith::cmge S);
-    Cmhs "CMHS": bhsd(arith::cmge U);
+    Cmgt "CMGT (register)": emitted(0b1111);
+    Cmhi "CMHI": emitted(0b1111);
+    Cmge "CMGE (register)": emitted(0b1111);
+    Cmhs "CMHS": emitted(0b1111);
     Sshl "SSHL": bhsd(shift::shl_register S, PLAIN, WRAP);
     Ushl "USHL": bhsd(shift::shl_register U, PLAIN, WRAP);
     SqshlRegister "SQSHL (register)": bhsd(shift::shl_register S, PLAIN, SATURATE);
@@ -102,90 +121,90 @@ operations! {
     Urshl "URSHL": bhsd(shift::shl_register U, ROUND, WRAP);
     Sqrshl "SQRSHL": bhsd(shift::shl_register S, ROUND, SATURATE);
     Uqrshl "UQRSHL": bhsd(shift::shl_register U, ROUND, SATURATE);
-    Smax "SMAX": bhs(arith::max S);
-    Umax "UMAX": bhs(arith::max U);
-    Smin "SMIN": bhs(arith::min S);
-    Umin "UMIN": bhs(arith::min U);
-    Sabd "SABD": bhs(arith::abd S);
-    Uabd "UABD": bhs(arith::abd U);
-    Saba "SABA": bhs(arith::aba S);
-    Uaba "UABA": bhs(arith::aba U);
-    Add "ADD (vector)": bhsd(arith::add);
-    Sub "SUB (vector)": bhsd(arith::sub);
-    Cmtst "CMTST": bhsd(arith::cmtst);
-    Cmeq "CMEQ (register)": bhsd(arith::cmeq);
-    Mla "MLA": bhs(multiply::mla);
-    Mls "MLS": bhs(multiply::mls);
-    Mul "MUL": bhs(multiply::mul);
+    Smax "SMAX": emitted(0b0111);
+    Umax "UMAX": emitted(0b0111);
+    Smin "SMIN": emitted(0b0111);
+    Umin "UMIN": emitted(0b0111);
+    Sabd "SABD": emitted(0b0111);
+    Uabd "UABD": emitted(0b0111);
+    Saba "SABA": emitted(0b0111);
+    Uaba "UABA": emitted(0b0111);
+    Add "ADD (vector)": emitted(0b1111);
+    Sub "SUB (vector)": emitted(0b1111);
+    Cmtst "CMTST": emitted(0b1111);
+    Cmeq "CMEQ (register)": emitted(0b1111);
+    Mla "MLA": emitted(0b0111);
+    Mls "MLS": emitted(0b0111);
+    Mul "MUL": emitted(0b0111);
     Pmul "PMUL": only_b(multiply::pmul);
-    Smaxp "SMAXP": bhs(arith::maxp S);
-    Umaxp "UMAXP": bhs(arith::maxp U);
-    Sminp "SMINP": bhs(arith::minp S);
-    Uminp "UMINP": bhs(arith::minp U);
+    Smaxp "SMAXP": emitted(0b0111);
+    Umaxp "UMAXP": emitted(0b0111);
+    Sminp "SMINP": emitted(0b0111);
+    Uminp "UMINP": emitted(0b0111);
     Sqdmulh "SQDMULH": hs(multiply::qdmulh PLAIN);
     Sqrdmulh "SQRDMULH": hs(multiply::qdmulh ROUND);
-    Addp "ADDP (vector)": bhsd(arith::addp);
-    And "AND (vector)": only_b(arith::and);
-    Bic "BIC (vector, register)": only_b(arith::bic);
-    Orr "ORR (vector, register)": only_b(arith::orr);
-    Orn "ORN (vector)": only_b(arith::orn);
-    Eor "EOR (vector)": only_b(arith::eor);
-    Bsl "BSL": only_b(arith::bsl);
-    Bit "BIT": only_b(arith::bit);
-    Bif "BIF": only_b(arith::bif);
+    Addp "ADDP (vector)": emitted(0b1111);
+    And "AND (vector)": emitted(0b0001);
+    Bic "BIC (vector, register)": emitted(0b0001);
+    Orr "ORR (vector, register)": emitted(0b0001);
+    Orn "ORN (vector)": emitted(0b0001);
+    Eor "EOR (vector)": emitted(0b0001);
+    Bsl "BSL": emitted(0b0001);
+    Bit "BIT": emitted(0b0001);
+    Bif "BIF": emitted(0b0001);
     // The extension: rounding doubling accumulation, dot products.
     Sqrdmlah "SQRDMLAH": hs(multiply::qrdmlah);
     Sqrdmlsh "SQRDMLSH": hs(multiply::qrdmlsh);
     Sdot "SDOT": only_s(multiply::dot::<S>);
     Udot "UDOT": only_s(multiply::dot::<U>);
     // Three registers of different types.
-    Saddl "SADDL": bhs(arith::addl S);
-    Uaddl "UADDL": bhs(arith::addl U);
-    Saddw "SADDW": bhs(arith::addw S);
-    Uaddw "UADDW": bhs(arith::addw U);
-    Ssubl "SSUBL": bhs(arith::subl S);
-    Usubl "USUBL": bhs(arith::subl U);
-    Ssubw "SSUBW": bhs(arith::subw S);
-    Usubw "USUBW": bhs(arith::subw U);
-    Addhn "ADDHN": bhs(arith::addhn PLAIN);
-    Raddhn "RADDHN": bhs(arith::addhn ROUND);
-    Sabal "SABAL": bhs(arith::abal S);
-    Uabal "UABAL": bhs(arith::abal U);
-    Subhn "SUBHN": bhs(arith::subhn PLAIN);
-    Rsubhn "RSUBHN": bhs(arith::subhn ROUND);
-    Sabdl "SABDL": bhs(arith::abdl S);
-    Uabdl "UABDL": bhs(arith::abdl U);
-    Smlal "SMLAL": bhs(multiply::mlal S);
-    Umlal "UMLAL": bhs(multiply::mlal U);
-    Smlsl "SMLSL": bhs(multiply::mlsl S);
-    Umlsl "UMLSL": bhs(multiply::mlsl U);
-    Smull "SMULL": bhs(multiply::mull S);
-    Umull "UMULL": bhs(multiply::mull U);
+    Saddl "SADDL": emitted(0b0111);
+    Uaddl "UADDL": emitted(0b0111);
+    Saddw "SADDW": emitted(0b0111);
+    Uaddw "UADDW": emitted(0b0111);
+    Ssubl "SSUBL": emitted(0b0111);
+    Usubl "USUBL": emitted(0b0111);
+    Ssubw "SSUBW": emitted(0b0111);
+    Usubw "USUBW": emitted(0b0111);
+    Addhn "ADDHN": emitted(0b0111);
+    Raddhn "RADDHN": emitted(0b0111);
+    Sabal "SABAL": emitted(0b0111);
+    Uabal "UABAL": emitted(0b0111);
+    Subhn "SUBHN": emitted(0b0111);
+    Rsubhn "RSUBHN": emitted(0b0111);
+    Sabdl "SABDL": emitted(0b0111);
+    Uabdl "UABDL": emitted(0b0111);
+    Smlal "SMLAL": emitted(0b0111);
+    Umlal "UMLAL": emitted(0b0111);
+    Smlsl "SMLSL": emitted(0b0111);
+    Umlsl "UMLSL": emitted(0b0111);
+    Smull "SMULL": emitted(0b0111);
+    Umull "UMULL": emitted(0b0111);
     Sqdmlal "SQDMLAL": hs(multiply::qdmlal);
     Sqdmlsl "SQDMLSL": hs(multiply::qdmlsl);
     Sqdmull "SQDMULL": hs(multiply::qdmull);
     Pmull "PMULL": b_and_d(multiply::pmull8, multiply::pmull64);
     // Two registers.
-    Rev64 "REV64": bhs(permute::rev 64);
-    Rev32 "REV32 (vector)": bh(permute::rev 32);
-    Rev16 "REV16 (vector)": b(permute::rev 16);
-    Saddlp "SADDLP": bhs(arith::addlp S, false);
-    Uaddlp "UADDLP": bhs(arith::addlp U, false);
-    Sadalp "SADALP": bhs(arith::addlp S, true);
-    Uadalp "UADALP": bhs(arith::addlp U, true);
+    Rev64 "REV64": emitted(0b0111);
+    Rev32 "REV32 (vector)": emitted(0b0011);
+    Rev16 "REV16 (vector)": emitted(0b0001);
+    Saddlp "SADDLP": emitted(0b0111);
+    Uaddlp "UADDLP": emitted(0b0111);
+    Sadalp "SADALP": emitted(0b0111);
+    Uadalp "UADALP": emitted(0b0111);
     Suqadd "SUQADD": bhsd(arith::addmixed S);
     Usqadd "USQADD": bhsd(arith::addmixed U);
     Cls "CLS (vector)": bhs(arith::cls);
     Clz "CLZ (vector)": bhs(arith::clz);
-    Cnt "CNT": b(arith::cnt);
-    Not "NOT": only_b(arith::not);
+    Cnt "CNT": emitted(0b0001);
+    Not "NOT": emitted(0b0001);
     Rbit "RBIT (vector)": b(arith::rbit);
     Sqabs "SQABS": bhsd(arith::qabs);
     Sqneg "SQNEG": bhsd(arith::qneg);
-    CmltZero "CMLT (zero)": bhsd(arith::cmlt0);
-    CmleZero "CMLE (zero)": bhsd(arith::cmle0);
-    Abs "ABS": bhsd(arith::abs);
-    Neg "NEG (vector)": bhsd(arith::neg);
+    CmltZero "CMLT (zero)": emitted(0b1111);
+    CmleZero "CMLE (zero)": emitted(0b1111);
+    Abs "ABS": emitted(0b1111);
+    Neg "NEG (vector)": emitted(0b1111);
     Urecpe "URECPE": only_s(estimate::urecpe);
     Ursqrte "URSQRTE": only_s(estimate::ursqrte);
     // Across lanes, and the scalar pair.
@@ -196,41 +215,41 @@ operations! {
     Sminv "SMINV": bhs(arith::minv S);
     Uminv "UMINV": bhs(arith::minv U);
     Addv "ADDV": bhs(arith::addv);
-    AddpScalar "ADDP (scalar)": d(arith::addp_scalar);
+    AddpScalar "ADDP (scalar)": emitted(0b1000);
     // Shifts by an immediate. The narrowing ones with immediate 0 are XTN, SQXTN, UQXTN, SQXTUN;
     // USHLL by the element size is SHLL.
-    Sshr "SSHR": bhsd(shift::shr S, PLAIN);
-    Ushr "USHR": bhsd(shift::shr U, PLAIN);
+    Sshr "SSHR": emitted(0b1111);
+    Ushr "USHR": emitted(0b1111);
     Srshr "SRSHR": bhsd(shift::shr S, ROUND);
     Urshr "URSHR": bhsd(shift::shr U, ROUND);
-    Ssra "SSRA": bhsd(shift::sra S, PLAIN);
-    Usra "USRA": bhsd(shift::sra U, PLAIN);
+    Ssra "SSRA": emitted(0b1111);
+    Usra "USRA": emitted(0b1111);
     Srsra "SRSRA": bhsd(shift::sra S, ROUND);
     Ursra "URSRA": bhsd(shift::sra U, ROUND);
-    Sri "SRI": bhsd(shift::sri);
-    Shl "SHL": bhsd(shift::shl);
-    Sli "SLI": bhsd(shift::sli);
+    Sri "SRI": emitted(0b1111);
+    Shl "SHL": emitted(0b1111);
+    Sli "SLI": emitted(0b1111);
     Sqshlu "SQSHLU": bhsd(shift::qshlu);
     Sqshl "SQSHL (immediate)": bhsd(shift::qshl S);
     Uqshl "UQSHL (immediate)": bhsd(shift::qshl U);
-    Shrn "SHRN": bhs(shift::shrn PLAIN);
-    Rshrn "RSHRN": bhs(shift::shrn ROUND);
+    Shrn "SHRN": emitted(0b0111);
+    Rshrn "RSHRN": emitted(0b0111);
     Sqshrun "SQSHRUN": bhs(shift::qshrn S, U, PLAIN);
     Sqrshrun "SQRSHRUN": bhs(shift::qshrn S, U, ROUND);
     Sqshrn "SQSHRN": bhs(shift::qshrn S, S, PLAIN);
     Uqshrn "UQSHRN": bhs(shift::qshrn U, U, PLAIN);
     Sqrshrn "SQRSHRN": bhs(shift::qshrn S, S, ROUND);
     Uqrshrn "UQRSHRN": bhs(shift::qshrn U, U, ROUND);
-    Sshll "SSHLL": bhs(shift::shll S);
-    Ushll "USHLL": bhs(shift::shll U);
+    Sshll "SSHLL": emitted(0b0111);
+    Ushll "USHLL": emitted(0b0111);
     // Permutes.
-    Zip1 "ZIP1": bhsd(permute::zip 0);
-    Zip2 "ZIP2": bhsd(permute::zip 1);
-    Uzp1 "UZP1": bhsd(permute::uzp 0);
-    Uzp2 "UZP2": bhsd(permute::uzp 1);
-    Trn1 "TRN1": bhsd(permute::trn 0);
-    Trn2 "TRN2": bhsd(permute::trn 1);
-    Ext "EXT": only_b(permute::ext);
+    Zip1 "ZIP1": emitted(0b1111);
+    Zip2 "ZIP2": emitted(0b1111);
+    Uzp1 "UZP1": emitted(0b1111);
+    Uzp2 "UZP2": emitted(0b1111);
+    Trn1 "TRN1": emitted(0b1111);
+    Trn2 "TRN2": emitted(0b1111);
+    Ext "EXT": emitted(0b0001);
     // Cryptography.
     Aese "AESE": only_b(aes::aese);
     Aesd "AESD": only_b(aes::aesd);
@@ -257,14 +276,14 @@ mod tests {
         for (number, op) in Op::ALL.iter().enumerate() {
             assert_eq!(Op::from_number(number as u8), Some(*op));
             assert!(
-                (0..4).any(|size| op.kernel(size).is_some()),
+                (0..4).any(|size| op.exists(size)),
                 "{}",
                 op.mnemonic()
             );
         }
         assert_eq!(Op::from_number(Op::ALL.len() as u8), None);
-        assert!(Op::Shadd.kernel(3).is_none());
-        assert!(Op::Add.kernel(4).is_none());
+        assert!(!Op::Shadd.exists(3) && Op::Shadd.kernel(2).is_some());
+        assert!(Op::Add.exists(3) && !Op::Add.exists(4) && Op::Add.kernel(3).is_none());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Shifts: by a register, by an immediate, widening, narrowing, inserting.
 
-use super::lane::{Lane, Operands, Widen, map1, map2, narrow2, widen3};
+use super::lane::{Lane, Operands, Widen, map1, map2, narrow2};
 
 /// One element shifted left by `by`, or right by `-by`: any amount, rounded to nearest on the way
 /// right if `ROUND`, saturated if `SATURATE`.
@@ -65,12 +65,6 @@ pub fn sra<L: Lane, const UNSIGNED: bool, const ROUND: bool>(o: &mut Operands) -
     })
 }
 
-/// SHL.
-pub fn shl<L: Lane>(o: &mut Operands) -> u128 {
-    let by = o.imm as i32;
-    map1::<L>(o.n, |n| shift::<L, true, false, false>(n, by, &mut false))
-}
-
 /// SQSHL, UQSHL (immediate).
 pub fn qshl<L: Lane, const UNSIGNED: bool>(o: &mut Operands) -> u128 {
     let (by, qc) = (o.imm as i32, &mut o.qc);
@@ -81,37 +75,6 @@ pub fn qshl<L: Lane, const UNSIGNED: bool>(o: &mut Operands) -> u128 {
 pub fn qshlu<L: Lane>(o: &mut Operands) -> u128 {
     let (by, qc) = (o.imm.min(L::BITS - 1), &mut o.qc);
     map1::<L>(o.n, |n| L::sat::<true>(n.sint() << by, qc))
-}
-
-/// The bits that a shift right by `by` fills, in one element.
-fn high_bits<L: Lane>(by: u32) -> i128 {
-    let all = (1i128 << L::BITS) - 1;
-    all & !(all >> by.min(L::BITS))
-}
-
-/// SRI: shifts right and leaves the bits of `d` above.
-pub fn sri<L: Lane>(o: &mut Operands) -> u128 {
-    let (by, kept) = (o.imm.min(L::BITS), high_bits::<L>(o.imm));
-    map2::<L>(o.d, o.n, |d, n| L::of((d.uint() & kept) | (n.uint() >> by)))
-}
-
-/// SLI: shifts left and leaves the bits of `d` below.
-pub fn sli<L: Lane>(o: &mut Operands) -> u128 {
-    let by = o.imm.min(L::BITS - 1);
-    let kept = (1i128 << by) - 1;
-    map2::<L>(o.d, o.n, |d, n| L::of((d.uint() & kept) | (n.uint() << by)))
-}
-
-/// SSHLL, USHLL, and SHLL with the element's size as the immediate.
-pub fn shll<L: Widen, const UNSIGNED: bool>(o: &mut Operands) -> u128 {
-    let by = o.imm.min(L::BITS);
-    widen3::<L>(0, o.n, 0, |_, n, _| L::Wide::of(n.int::<UNSIGNED>() << by))
-}
-
-/// SHRN, RSHRN, and XTN with immediate 0: the low halves of the shifted wide elements.
-pub fn shrn<L: Widen, const ROUND: bool>(o: &mut Operands) -> u128 {
-    let by = o.imm;
-    narrow2::<L>(o.n, 0, |n, _| L::of(shifted_right::<ROUND>(n.uint(), by)))
 }
 
 /// SQSHRN, UQSHRN, SQSHRUN and their R... forms, and the S/UQXTN, SQXTUN with immediate 0:
@@ -217,23 +180,10 @@ mod tests {
         assert_eq!(shr::<u8, true, true>(&mut imm(0, 0x80, 8)), 1);
         assert_eq!(shr::<u64, true, false>(&mut imm(0, u128::MAX, 64)), 0);
         assert_eq!(sra::<u8, true, false>(&mut imm(0xff, 0x80, 7)), 0);
-        assert_eq!(sri::<u64>(&mut imm(5, u128::MAX, 64)), 5);
-        assert_eq!(sri::<u8>(&mut imm(0xaa, 0xff, 4)), 0xaf);
-        assert_eq!(sli::<u8>(&mut imm(0x5a, 0xff, 4)), 0xfa);
-        assert_eq!(sli::<u8>(&mut imm(0x5a, 0x12, 0)), 0x12);
-        assert_eq!(shl::<u64>(&mut imm(0, 3, 63)), 1 << 63);
     }
 
     #[test]
-    fn widening_and_narrowing() {
-        assert_eq!(shll::<u8, false>(&mut imm(0, 0x80, 7)), 0xc000);
-        assert_eq!(
-            shll::<u32, true>(&mut imm(0, 0xffff_ffff, 32)),
-            0xffff_ffff << 32
-        );
-        assert_eq!(shrn::<u8, false>(&mut imm(0, 0x1ff, 1)), 0xff);
-        assert_eq!(shrn::<u8, true>(&mut imm(0, 0x1ff, 1)), 0);
-        assert_eq!(shrn::<u32, true>(&mut imm(0, u64::MAX.into(), 32)), 0);
+    fn narrowing_saturates() {
         let mut o = imm(0, 0x0100_ff00, 0);
         assert_eq!(qshrn::<u8, false, false, false>(&mut o), 0x7f80);
         assert!(o.qc);

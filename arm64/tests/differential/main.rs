@@ -14,15 +14,12 @@ use random::Random;
 use rows::Row;
 use runner::{BATCH, Runner, SLOT, SLOTS, State};
 use std::collections::BTreeSet;
-use std::ptr::NonNull;
 use std::sync::Arc;
 use understudy_arm64::simd::Op;
 use understudy_arm64::{Arm64, Cpu, insn, machine, regs, vcpu};
 use understudy_engine::arch::Insn;
-use understudy_engine::code::Arena;
-use understudy_engine::compile::{self, Compiler, Region, SlowPaths};
 use understudy_engine::emit::Stop;
-use understudy_engine::ir;
+use understudy_engine::single::Single;
 use understudy_memory::{GuestMemory, Limits};
 
 /// Operand sets for each word.
@@ -72,62 +69,15 @@ impl Tier for Interpreter {
     }
 }
 
-/// Each instruction is compiled as a region of its own.
-struct Compiled {
-    compiler: Compiler,
-    arena: Arena,
-    slow: SlowPaths,
-    /// What of the arena is not instructions.
-    fixed: usize,
-    code: Option<NonNull<u8>>,
-}
-
-impl Compiled {
-    fn new() -> Compiled {
-        let mut compiler = Compiler::new().expect("Cranelift knows this host");
-        let mut arena = Arena::new().expect("there is memory for code");
-        let paths = compiler.slow_paths::<Arm64>().expect("slow paths compile");
-        let [load, load_pair, store, store_pair] =
-            paths.map(|code| arena.add(&code).expect("the arena is empty").as_ptr() as u64);
-        Compiled {
-            compiler,
-            fixed: arena.used(),
-            arena,
-            slow: SlowPaths {
-                load,
-                load_pair,
-                store,
-                store_pair,
-            },
-            code: None,
-        }
-    }
-}
-
-impl Tier for Compiled {
+impl Tier for Single<Arm64> {
     fn name(&self) -> &'static str {
         "compiler"
     }
     fn prepare(&mut self, address: u64, insn: &Insn<Arm64>) {
-        let offset = address as u32 & 0xfff;
-        let region = Region {
-            mode: 0,
-            blocks: [(offset, ir::record(0, offset, &[*insn]))].into(),
-            entries: vec![offset],
-        };
-        let code = self
-            .compiler
-            .region(&region, self.slow)
-            .expect("the region compiles");
-        self.arena.truncate(self.fixed);
-        self.code = self.arena.add(&code);
+        Single::prepare(self, 0, address, insn).expect("the instruction compiles");
     }
     fn run(&mut self, cpu: &mut Cpu) -> Result<(), Stop> {
-        let code = self.code.expect("prepared");
-        // SAFETY: the compiler made a function of this type; its code stays in the arena until the
-        // next `prepare`.
-        let code: extern "C" fn(*mut Cpu, u64) -> u64 = unsafe { std::mem::transmute(code) };
-        compile::outcome(code(cpu, 0))
+        Single::run(self, cpu)
     }
 }
 
@@ -229,8 +179,10 @@ struct Tally {
 fn check(runner: &mut Runner, row: &Row, r: &mut Random, scale: usize) -> Tally {
     let mut tally = Tally::default();
     let mut cpu = new_cpu();
-    let mut tiers: [Box<dyn Tier>; 2] =
-        [Box::new(Interpreter::default()), Box::new(Compiled::new())];
+    let mut tiers: [Box<dyn Tier>; 2] = [
+        Box::new(Interpreter::default()),
+        Box::new(Single::new().expect("this host can compile")),
+    ];
     let defined = |word: u32| insn::decode(0, word).def.name != "UDF";
     let mut left = row.words * scale;
     while left > 0 {
