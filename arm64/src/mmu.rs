@@ -40,6 +40,7 @@ mod tests;
 use crate::Cpu;
 use crate::debug::{step, watchpoints};
 use crate::exceptions;
+use crate::insn::info;
 use crate::state::pstate;
 use crate::sysregs::Reg;
 use cache::{Contexts, PageCache};
@@ -254,8 +255,8 @@ pub(crate) fn fetch(cpu: &mut Cpu) -> Result<Fetch, Stop> {
     })
 }
 
-/// [`understudy_engine::arch::Arch::check_access`]: the alignment that the instruction demands, and
-/// watchpoints. These come after the faults of translation, so for a watched access the pages are
+/// [`understudy_engine::arch::Arch::check_access`]: the alignment of the stack pointer, that which the
+/// instruction demands, and watchpoints. These last come after the faults of translation, so for a watched access the pages are
 /// looked at first.
 pub(crate) fn check_access(
     cpu: &mut Cpu,
@@ -264,7 +265,10 @@ pub(crate) fn check_access(
     mem: Mem,
     kind: AccessKind,
 ) -> Result<(), Stop> {
-    if mem.align == Align::Natural && address & (bytes - 1) != 0 {
+    if info::stack_misaligned(cpu, mem) {
+        return Err(exceptions::sp_alignment(cpu));
+    }
+    if mem.align == Align::Natural && address & (info::alignment(mem) - 1) != 0 {
         let write = kind.writes();
         return Err(Abort {
             fault: Fault::Alignment,
@@ -298,7 +302,7 @@ pub(crate) fn translate(
     kind: AccessKind,
 ) -> Result<Target, Stop> {
     // A part of an access that crosses a page is whole only if the access is aligned.
-    let unaligned = (address | bytes) & (mem.size.bytes() - 1) != 0;
+    let unaligned = (address | bytes) & (info::alignment(mem) - 1) != 0;
     let access = access(cpu, Use::Data(kind), mem, unaligned);
     let found =
         page(cpu, address, access).and_then(|page| Ok((page, physical(cpu, page, address)?)));

@@ -92,8 +92,10 @@ impl Vcpu {
     pub fn new(machine: &Arc<Machine>, id: u32) -> Vcpu {
         let state = State::new(machine.clone(), add(machine, id));
         let requests = state.peer.requests().clone();
+        let mut engine = Engine::new(state, requests);
+        mmu::controls_changed(&mut engine.cpu);
         Vcpu {
-            engine: Engine::new(state, requests),
+            engine,
             initialized: None,
             has_run: false,
         }
