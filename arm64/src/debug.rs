@@ -27,7 +27,7 @@ use crate::Cpu;
 use crate::exceptions::{self, class};
 use crate::exit::Exit;
 use crate::state::pstate;
-use crate::sysregs::Reg;
+use crate::sysregs::{Reg, traps};
 use step::Step;
 use understudy_engine::emit::Stop;
 
@@ -153,6 +153,7 @@ pub fn changed(cpu: &mut Cpu) {
     if old.watchpoints != new.watchpoints {
         cpu.flush_all();
     }
+    traps::update(cpu);
     step::update(cpu);
 }
 

@@ -1,6 +1,8 @@
 //! What the vCPUs of a VM have in common.
 
 use crate::smccc::Services;
+use crate::sysregs::id::fields::OptIns;
+use crate::sysregs::{IdRegisters, models};
 use crate::timers::Counters;
 use crate::timers::keeper::Timekeeper;
 use crate::vcpu::peer::Peer;
@@ -60,6 +62,13 @@ impl Model {
             Model::NeoverseN1 => "neoverse-n1",
         }
     }
+
+    /// Its registers.
+    pub const fn registers(self) -> &'static models::Model {
+        match self {
+            Model::NeoverseN1 => &models::neoverse_n1::NEOVERSE_N1,
+        }
+    }
 }
 
 /// What a machine is made with.
@@ -105,6 +114,8 @@ pub struct Machine {
     pub memory: Arc<GuestMemory>,
     /// What it was made with.
     pub settings: Settings,
+    /// The ID registers.
+    pub id: IdRegisters,
     /// What the guest can call (SMCCC): firmware registers and filter.
     pub services: Services,
     /// Offsets of the guest's counters.
@@ -123,8 +134,10 @@ pub struct Machine {
 impl Machine {
     /// A machine without vCPUs.
     pub fn new(memory: Arc<GuestMemory>, settings: Settings) -> Arc<Machine> {
+        let exposed_debug = settings.proposals.contains(Proposals::EXPOSED_DEBUG);
         Arc::new(Machine {
             memory,
+            id: IdRegisters::new(settings.model.registers(), exposed_debug),
             settings,
             services: Services::new(),
             counters: Counters::new(),
@@ -154,6 +167,7 @@ impl Machine {
     pub fn set_has_run(&self) {
         let _config = self.config();
         self.has_run.store(true, Ordering::Release);
+        self.id.freeze();
     }
 
     /// The features that the first `KVM_ARM_VCPU_INIT` has fixed for all vCPUs, without POWER_OFF
@@ -162,10 +176,18 @@ impl Machine {
         self.config().features
     }
 
-    /// Fixes the features, or compares them with those that are fixed; false if they differ.
+    /// Fixes the features, and the initial values of the ID registers with them, or compares them
+    /// with those that are fixed; false if they differ.
     pub fn fix_features(&self, features: VcpuFeatures) -> bool {
         let features = features - VcpuFeatures::POWER_OFF;
-        *self.config().features.get_or_insert(features) == features
+        let mut opt_ins = OptIns::empty();
+        opt_ins.set(OptIns::PMU, features.contains(VcpuFeatures::PMU_V3));
+        opt_ins.set(OptIns::SVE, features.contains(VcpuFeatures::SVE));
+        let ptrauth = VcpuFeatures::PTRAUTH_ADDRESS | VcpuFeatures::PTRAUTH_GENERIC;
+        opt_ins.set(OptIns::PTRAUTH, features.contains(ptrauth));
+        let mut config = self.config();
+        self.id.initialise(opt_ins);
+        *config.features.get_or_insert(features) == features
     }
 
     /// Enables `KVM_CAP_ARM_NISV_TO_USER`.

@@ -14,7 +14,7 @@ use crate::exit::{Exit, Mmio, syndrome};
 use crate::machine::{Machine, POWER};
 use crate::pvtime::{self, PvTimeError};
 use crate::state::State;
-use crate::sysregs::Reg;
+use crate::sysregs::{self, Reg};
 use crate::{Arm64, Cpu, exceptions, mmu, regs, timers};
 use peer::{Entry, MpState, Peer};
 use std::sync::Arc;
@@ -155,6 +155,7 @@ impl Vcpu {
         if !self.has_run {
             self.has_run = true;
             self.machine().set_has_run();
+            sysregs::first_run(&mut self.engine.cpu);
         }
         Ok(())
     }
@@ -309,6 +310,7 @@ pub(crate) fn reset(cpu: &mut Cpu, entry: Option<Entry>) {
         ..RunState::default()
     };
     cpu.state.timer.reset();
+    sysregs::reset(cpu);
     if let Some(entry) = entry {
         const EE: u64 = 1 << 25;
         cpu.pc = entry.pc;

@@ -1,104 +1,69 @@
-//! System registers (Arm ARM D23): their storage.
+//! System registers (Arm ARM D23).
+//!
+//! ```text
+//!                    table.rs: one row a register
+//!              ┌──────────────┼─────────────────────┐
+//!          guest.rs         mod.rs               user.rs
+//!        MRS, MSR, SYS      reset      KVM_{GET,SET}_ONE_REG, KVM_GET_REG_LIST
+//!              │                                    │
+//!         traps.rs: what EL2 traps ◄──── id/: the VM's ID registers, one row a field
+//!                                                   ▲
+//!                                        models/: the host CPUs
+//! ```
 
-use crate::{Cpu, exceptions};
-use std::ops::{Index, IndexMut};
-use understudy_engine::emit::Stop;
+pub mod encoding;
+mod guest;
+mod guest_id;
+pub mod id;
+pub mod instructions;
+pub mod models;
+pub mod register;
+mod special;
+pub mod storage;
+pub mod table;
+mod timers;
+pub mod traps;
+pub mod user;
 
-macro_rules! registers {
-    ($($name:ident),* $(,)?) => {
-        /// A system register that is storage of the vCPU's own.
-        #[allow(non_camel_case_types, missing_docs)]
-        #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
-        pub enum Reg { $($name),* }
-        impl Reg {
-            /// All of them.
-            pub const ALL: &[Reg] = &[$(Reg::$name),*];
-        }
-    };
-}
+pub use encoding::Encoding;
+pub use guest::{read, sys, write};
+pub use guest_id::mpidr_of;
+pub use id::IdRegisters;
+pub use special::el0_masks_interrupts;
+pub use storage::{Reg, SysRegs};
+pub use user::first_run;
 
-registers! {
-    SCTLR_EL1, ACTLR_EL1, CPACR_EL1, TTBR0_EL1, TTBR1_EL1, TCR_EL1, MAIR_EL1, AMAIR_EL1,
-    VBAR_EL1, ESR_EL1, FAR_EL1, AFSR0_EL1, AFSR1_EL1, ELR_EL1, SPSR_EL1, PAR_EL1,
-    CONTEXTIDR_EL1, CNTKCTL_EL1, CSSELR_EL1, MDSCR_EL1, OSLSR_EL1, DISR_EL1,
-    DBGBVR0_EL1, DBGBVR1_EL1, DBGBVR2_EL1, DBGBVR3_EL1, DBGBVR4_EL1, DBGBVR5_EL1, DBGBVR6_EL1, DBGBVR7_EL1, DBGBVR8_EL1, DBGBVR9_EL1, DBGBVR10_EL1, DBGBVR11_EL1, DBGBVR12_EL1, DBGBVR13_EL1, DBGBVR14_EL1, DBGBVR15_EL1,
-    DBGBCR0_EL1, DBGBCR1_EL1, DBGBCR2_EL1, DBGBCR3_EL1, DBGBCR4_EL1, DBGBCR5_EL1, DBGBCR6_EL1, DBGBCR7_EL1, DBGBCR8_EL1, DBGBCR9_EL1, DBGBCR10_EL1, DBGBCR11_EL1, DBGBCR12_EL1, DBGBCR13_EL1, DBGBCR14_EL1, DBGBCR15_EL1,
-    DBGWVR0_EL1, DBGWVR1_EL1, DBGWVR2_EL1, DBGWVR3_EL1, DBGWVR4_EL1, DBGWVR5_EL1, DBGWVR6_EL1, DBGWVR7_EL1, DBGWVR8_EL1, DBGWVR9_EL1, DBGWVR10_EL1, DBGWVR11_EL1, DBGWVR12_EL1, DBGWVR13_EL1, DBGWVR14_EL1, DBGWVR15_EL1,
-    DBGWCR0_EL1, DBGWCR1_EL1, DBGWCR2_EL1, DBGWCR3_EL1, DBGWCR4_EL1, DBGWCR5_EL1, DBGWCR6_EL1, DBGWCR7_EL1, DBGWCR8_EL1, DBGWCR9_EL1, DBGWCR10_EL1, DBGWCR11_EL1, DBGWCR12_EL1, DBGWCR13_EL1, DBGWCR14_EL1, DBGWCR15_EL1,
-}
+use crate::Cpu;
+use register::{Read, Reset};
 
-impl Reg {
-    /// DBGBVR`n`_EL1; `n` is taken modulo 16, here and in the next three.
-    #[inline(always)]
-    pub const fn dbgbvr(n: usize) -> Reg {
-        Reg::ALL[Reg::DBGBVR0_EL1 as usize + n % 16]
-    }
-    /// DBGBCR`n`_EL1.
-    #[inline(always)]
-    pub const fn dbgbcr(n: usize) -> Reg {
-        Reg::ALL[Reg::DBGBCR0_EL1 as usize + n % 16]
-    }
-    /// DBGWVR`n`_EL1.
-    #[inline(always)]
-    pub const fn dbgwvr(n: usize) -> Reg {
-        Reg::ALL[Reg::DBGWVR0_EL1 as usize + n % 16]
-    }
-    /// DBGWCR`n`_EL1.
-    #[inline(always)]
-    pub const fn dbgwcr(n: usize) -> Reg {
-        Reg::ALL[Reg::DBGWCR0_EL1 as usize + n % 16]
-    }
-}
-
-/// The values of a vCPU's system registers.
-#[derive(Clone, Debug)]
-pub struct SysRegs {
-    values: [u64; Reg::ALL.len()],
-    /// The instruction at hand was trapped and emulated by KVM: set by an access, cleared by
-    /// whoever wants to know, before the instruction.
-    pub emulated: bool,
-}
-
-impl Index<Reg> for SysRegs {
-    type Output = u64;
-    #[inline(always)]
-    fn index(&self, reg: Reg) -> &u64 {
-        &self.values[reg as usize]
-    }
-}
-
-impl IndexMut<Reg> for SysRegs {
-    #[inline(always)]
-    fn index_mut(&mut self, reg: Reg) -> &mut u64 {
-        &mut self.values[reg as usize]
-    }
-}
-
-impl Default for SysRegs {
-    fn default() -> Self {
-        SysRegs {
-            values: [0; Reg::ALL.len()],
-            emulated: false,
+/// Gives the system registers their values after a reset: KVM_ARM_VCPU_INIT and PSCI CPU_ON. The
+/// VM's ID registers stay as they are (IDR-3).
+pub fn reset(cpu: &mut Cpu) {
+    for register in table::REGISTERS {
+        let value = match register.reset {
+            Reset::None => continue,
+            Reset::To(value) => value,
+            Reset::By(value) => value(cpu),
+        };
+        if let (None, Read::Slot(slot)) = (register.storage(), register.read) {
+            cpu.set_slot(slot, value);
+        } else if let Some(reg) = register.storage() {
+            cpu.state.sys[reg] = value;
         }
     }
+    for reg in [Reg::SPSR_abt, Reg::SPSR_und, Reg::SPSR_irq, Reg::SPSR_fiq] {
+        cpu.state.sys[reg] = 0;
+    }
+    cpu.state.sys.ccsidr = None;
+    let id = cpu.state.peer.id();
+    cpu.state.peer.set_mpidr(guest_id::mpidr_of(id));
+    cpu.state.sys.watch_caches = true;
+    special::breakpoints_changed(cpu);
+    special::translation_changed(cpu);
 }
 
-/// MRS: what the register that the word names holds, or the exception that is due.
-pub fn read(cpu: &mut Cpu, _word: u32) -> Result<u64, Stop> {
-    Err(exceptions::undefined(cpu))
-}
-
-/// MSR (register): writes the register that the word names, or takes the exception that is due.
-pub fn write(cpu: &mut Cpu, _word: u32, _value: u64) -> Result<(), Stop> {
-    Err(exceptions::undefined(cpu))
-}
-
-/// SYS: cache and TLB maintenance, address translation, DC ZVA; `value` is that of Xt.
-pub fn sys(cpu: &mut Cpu, _word: u32, _value: u64) -> Result<(), Stop> {
-    Err(exceptions::undefined(cpu))
-}
-
-/// Whether EL0 may change the masks of interrupts (SCTLR_EL1.UMA).
-pub fn el0_masks_interrupts(cpu: &Cpu) -> bool {
-    cpu.state.sys[Reg::SCTLR_EL1] >> 9 & 1 != 0
+/// The name of a register or system instruction, for those who print one.
+pub fn name(encoding: Encoding) -> Option<&'static str> {
+    let register = table::find(encoding).map(|register| register.name);
+    register.or_else(|| instructions::find(encoding).map(|instruction| instruction.name))
 }

@@ -1,0 +1,121 @@
+//! What EL2 traps: KVM's HCR_EL2, MDCR_EL2 and fine-grained trap registers, as one value.
+//!
+//! A software CPU has no EL2 to program. What those registers decide, and a guest or its debugger
+//! can see, is two things for each group of accesses: whether it is UNDEFINED, because the VM's ID
+//! registers do not offer what it belongs to, and whether KVM emulates it, which shows while user
+//! space steps the guest (the exception's syndrome then has ISV clear).
+
+use super::id::{IdRegisters, fields};
+use crate::Cpu;
+use crate::debug::os_lock;
+use bitflags::bitflags;
+
+bitflags! {
+    /// Groups of system register accesses and system instructions that are trapped together. The
+    /// names are those of the controls in Arm ARM D23.2 and D23.3.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+    pub struct Accesses: u32 {
+        /// REVIDR_EL1 and AIDR_EL1.
+        const TID1 = 1 << 0;
+        /// CTR_EL0, CCSIDR_EL1, CLIDR_EL1 and CSSELR_EL1.
+        const TID2 = 1 << 1;
+        /// The ID registers with CRn 0 and CRm 1 to 7.
+        const TID3 = 1 << 2;
+        /// ACTLR_EL1.
+        const TACR = 1 << 3;
+        /// Cache maintenance by set and way.
+        const TSW = 1 << 4;
+        /// Writes to the registers that control translation.
+        const TVM = 1 << 5;
+        /// The LORegion registers.
+        const TLOR = 1 << 6;
+        /// The error record registers.
+        const TERR = 1 << 7;
+        /// Breakpoint, watchpoint and other debug registers.
+        const TDA = 1 << 8;
+        /// OS Lock, OS Double Lock and powerdown control.
+        const TDOSA = 1 << 9;
+        /// The debug ROM address.
+        const TDRA = 1 << 10;
+        /// The GIC's SGI and common registers.
+        const GIC = 1 << 11;
+        /// TLB maintenance for the Outer Shareable domain.
+        const TTLBOS = 1 << 12;
+        /// TLB maintenance by range of addresses.
+        const TLBIRANGE = 1 << 13;
+        /// AT S1E1RP and AT S1E1WP.
+        const ATS1E1P = 1 << 14;
+        /// AT S1E1A.
+        const ATS1E1A = 1 << 15;
+        /// TCR2_EL1.
+        const TCR2 = 1 << 16;
+        /// PIR_EL1 and PIRE0_EL1.
+        const PIR = 1 << 17;
+    }
+}
+
+/// What KVM would have EL2 trap while a vCPU runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Traps {
+    /// Accesses that take the guest to its Undefined Instruction exception (TRAP-5).
+    pub undefined: Accesses,
+    /// Accesses that KVM emulates.
+    pub emulated: Accesses,
+}
+
+/// What traps depend on besides the VM's ID registers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Inputs {
+    /// User space debugs the vCPU (KVM_GUESTDBG_ENABLE).
+    pub host_debug: bool,
+    /// OSLSR_EL1.OSLK.
+    pub os_lock: bool,
+    /// The guest runs with its caches off, so that KVM watches for it to turn them on.
+    pub watch_caches: bool,
+}
+
+impl Traps {
+    /// The traps of a vCPU (requirements section 5, the upstream column).
+    pub fn compute(id: &IdRegisters, inputs: Inputs) -> Traps {
+        // Accesses that KVM always sees, and that it then emulates unless a line below says that
+        // they are undefined.
+        let mut emulated = Accesses::TID1
+            | Accesses::TID2
+            | Accesses::TID3
+            | Accesses::TACR
+            | Accesses::TSW
+            | Accesses::TLOR
+            | Accesses::TERR
+            | Accesses::TDOSA
+            | Accesses::TDRA;
+        emulated.set(Accesses::TDA, inputs.host_debug || inputs.os_lock);
+        emulated.set(Accesses::TVM, inputs.watch_caches);
+
+        let mut undefined = Accesses::empty();
+        let mut unless = |accesses, offered: bool| undefined.set(accesses, !offered);
+        unless(Accesses::TLOR, id.at_least(&fields::MMFR1_LO, 1));
+        unless(Accesses::TTLBOS, id.at_least(&fields::ISAR0_TLB, 1));
+        unless(Accesses::TLBIRANGE, id.at_least(&fields::ISAR0_TLB, 2));
+        unless(Accesses::ATS1E1P, id.at_least(&fields::MMFR1_PAN, 2));
+        unless(Accesses::ATS1E1A, id.at_least(&fields::ISAR2_ATS1A, 1));
+        unless(Accesses::TCR2, id.at_least(&fields::MMFR3_TCRX, 1));
+        unless(Accesses::PIR, id.at_least(&fields::MMFR3_S1PIE, 1));
+        // There is no interrupt controller with system registers; one that offers them clears this.
+        undefined |= Accesses::GIC;
+        Traps {
+            undefined,
+            emulated: emulated.difference(undefined),
+        }
+    }
+}
+
+/// Computes the vCPU's traps anew. To be called whenever something that they depend on has changed:
+/// at the first run, when user space starts or stops debugging, and with the OS Lock.
+pub fn update(cpu: &mut Cpu) {
+    let inputs = Inputs {
+        host_debug: cpu.state.debug.user().enable,
+        os_lock: os_lock::locked(cpu),
+        watch_caches: cpu.state.sys.watch_caches,
+    };
+    cpu.state.sys.traps = Traps::compute(&cpu.state.machine.id, inputs);
+}
