@@ -4,7 +4,7 @@
 //! (in-kernel interrupt controller and what belongs to it, dirty rings, the PMU) is 0, as on a host
 //! that does not have it.
 
-use understudy_abi::arm64::KVM_COALESCED_MMIO_PAGE_OFFSET;
+use understudy_abi::arm64::{GuestDebugControl, KVM_COALESCED_MMIO_PAGE_OFFSET};
 use understudy_abi::cap::*;
 use understudy_abi::common::DirtyLogFlags;
 use understudy_abi::proposals::KVM_CAP_ARM_ID_REG_CONFIGURABLE;
@@ -38,6 +38,7 @@ pub fn of_system(system: &Kvm, capability: u32) -> i32 {
         | KVM_CAP_VCPU_EVENTS
         | KVM_CAP_VCPU_ATTRIBUTES
         | KVM_CAP_ONE_REG
+        | KVM_CAP_SET_GUEST_DEBUG
         | KVM_CAP_ARM_PSCI
         | KVM_CAP_ARM_PSCI_0_2
         | KVM_CAP_ARM_IRQ_LINE_LAYOUT_2
@@ -57,6 +58,7 @@ pub fn of_system(system: &Kvm, capability: u32) -> i32 {
         KVM_CAP_NR_MEMSLOTS => NR_MEMSLOTS.into(),
         KVM_CAP_ARM_VM_IPA_SIZE => system.ipa_limit() as i32,
         KVM_CAP_ARM_SUPPORTED_BLOCK_SIZES => BLOCK_SIZES,
+        KVM_CAP_SET_GUEST_DEBUG2 => GuestDebugControl::all().bits() as i32,
         KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2 => DirtyLogFlags::all().bits() as i32,
         KVM_CAP_ARM_ID_REG_CONFIGURABLE
             if system

@@ -5,7 +5,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use understudy_abi::arm64::reg::size_of_id;
-use understudy_abi::arm64::{KVM_COALESCED_MMIO_PAGE_OFFSET, kvm_vcpu_events, kvm_vcpu_init};
+use understudy_abi::arm64::{
+    KVM_COALESCED_MMIO_PAGE_OFFSET, kvm_guest_debug, kvm_vcpu_events, kvm_vcpu_init,
+};
 use understudy_abi::common::kvm_mp_state;
 use understudy_abi::run::Run;
 use understudy_abi::{PAGE_SIZE, exit};
@@ -73,6 +75,11 @@ impl Vcpu {
             KVM_COALESCED_MMIO_PAGE_OFFSET * PAGE_SIZE,
             self.vm.coalesced.page(),
         )
+    }
+
+    /// The vCPU as other threads reach it: its power state, its lines, and what ends its run.
+    pub fn peer(&self) -> &Arc<Peer> {
+        &self.peer
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
@@ -280,6 +287,15 @@ impl VcpuFd {
     /// ENOEXEC before [`VcpuFd::vcpu_init`].
     pub fn get_reg_list(&self) -> Result<Vec<u64>, Errno> {
         self.vcpu.reg_list()
+    }
+
+    /// `KVM_SET_GUEST_DEBUG` (4.87; requirements 6.5).
+    ///
+    /// # Errors
+    ///
+    /// EINVAL for a bit of `control` that KVM does not know.
+    pub fn set_guest_debug(&self, debug: &kvm_guest_debug) -> Result<(), Errno> {
+        self.vcpu.set_guest_debug(debug)
     }
 
     /// `KVM_GET_MP_STATE` (4.38).

@@ -10,6 +10,7 @@ use understudy_abi::common::{
     kvm_enable_cap, kvm_irq_level, kvm_userspace_memory_region, kvm_userspace_memory_region2,
 };
 use understudy_arm64::machine::{Machine, Settings};
+use understudy_arm64::vcpu::peer::Peer;
 use understudy_memory::{GuestMemory, Limits, UserRegion};
 
 use crate::coalesced::CoalescedMmio;
@@ -40,6 +41,11 @@ impl Vm {
             return Err(Errno::EIO);
         }
         Ok(())
+    }
+
+    /// The vCPUs as other threads reach them, in the order of their making.
+    pub fn peers(&self) -> Vec<Arc<Peer>> {
+        self.machine.vcpus()
     }
 
     fn lock_vcpus(&self) -> MutexGuard<'_, BTreeMap<u32, Weak<Vcpu>>> {

@@ -12,6 +12,7 @@ mod create_vm;
 mod device_attr;
 mod dirty_log;
 mod enable_cap;
+mod guest_debug;
 mod irq_line;
 mod mp_state;
 mod one_reg;
@@ -40,6 +41,7 @@ pub(crate) const FAMILIES: &[&[Row]] = &[
     run::ROWS,
     vcpu_init::ROWS,
     one_reg::ROWS,
+    guest_debug::ROWS,
     mp_state::ROWS,
     vcpu_events::ROWS,
     signal_mask::ROWS,
