@@ -11,13 +11,15 @@
 //! assert_eq!(end.x(0), 42);
 //! ```
 //!
-//! The code runs at EL1 with translation off until it falls off its end, where a BRK stands. It
-//! has [`RAM_SIZE`] bytes of memory at [`RAM`], of which the upper half is data's.
+//! The code runs at EL1 until it falls off its end, where a BRK stands: user space debugs the
+//! guest, so that this is an exit. So does an exception, as BRKs stand at the vectors. It has [`RAM_SIZE`] bytes of memory at [`RAM`], of which the upper
+//! half is data's. Addresses are translated to themselves as Normal memory ([`translate_flat`]), and
+//! once more, [`USER`] higher, with access for EL0.
 
 use crate::machine::{Machine, Settings};
-use crate::regs;
+use crate::sysregs::Reg;
 use crate::vcpu::Vcpu;
-use crate::{Arm64, Cpu};
+use crate::{Arm64, Cpu, debug, mmu, regs};
 use std::sync::Arc;
 use understudy_engine::run::{Engine, Tier};
 use understudy_memory::{GuestMemory, Limits, UserRegion};
@@ -31,12 +33,50 @@ pub const DATA: u64 = RAM + RAM_SIZE / 2;
 /// Bytes from [`DATA`] to the end of memory.
 pub const DATA_SIZE: u64 = RAM_SIZE / 2;
 
+/// From an address that only EL1 may access to the same memory where EL0 may.
+pub const USER: u64 = 1 << 38;
+
+/// Address of the translation table, and of the exception vectors, which are BRKs.
+const TABLE: u64 = RAM + RAM_SIZE;
+const VECTORS: u64 = TABLE + 4096;
+
 /// BRK #0xffff, at which a test's code ends.
 const END: u32 = 0xd43f_ffe0;
 
 #[derive(Clone, Copy)]
 #[repr(align(4096))]
 struct Page(#[allow(dead_code, reason = "the guest's")] [u8; 4096]);
+
+/// Has translation give each address below [`USER`] as it is, and the gigabyte of [`RAM`] once more
+/// [`USER`] above, as Normal Write-Back memory. `table` is the address of a page for the table. The vCPU
+/// is at EL1 then, its interrupts unmasked, FP enabled, the stack pointer's alignment checked.
+pub fn translate_flat(cpu: &mut Cpu, memory: &GuestMemory, table: u64) {
+    /// Block, access flag, Inner Shareable, attributes 0.
+    const BLOCK: u64 = 1 << 10 | 3 << 8 | 1;
+    /// EL0 may access it.
+    const FOR_EL0: u64 = 1 << 6;
+    let mut put = |index: u64, descriptor: u64| {
+        let stored = memory.store(table + 8 * index, descriptor);
+        stored.expect("the table is in memory");
+    };
+    for i in 0..256 {
+        put(i, i << 30 | BLOCK);
+    }
+    put((RAM + USER) >> 30, RAM | BLOCK | FOR_EL0);
+    let sys = &mut cpu.state.sys;
+    sys[Reg::MAIR_EL1] = 0xff;
+    sys[Reg::TTBR0_EL1] = table;
+    // 39-bit addresses, 4K granule, Write-Back walks, no TTBR1, 40-bit physical addresses,
+    // the top byte ignored.
+    sys[Reg::TCR_EL1] = 25 | 1 << 8 | 1 << 10 | 3 << 12 | 1 << 23 | 2 << 32 | 1 << 37;
+    // SPAN, I, SA0, SA, C, M.
+    sys[Reg::SCTLR_EL1] = 1 << 23 | 1 << 12 | 1 << 4 | 1 << 3 | 1 << 2 | 1;
+    sys[Reg::CPACR_EL1] = 3 << 20;
+    cpu.state.pstate = 0;
+    cpu.state.el = 1;
+    cpu.state.spsel = true;
+    mmu::controls_changed(cpu);
+}
 
 /// A machine with one vCPU.
 pub struct Bare {
@@ -56,20 +96,29 @@ impl Bare {
     /// A machine whose registers and memory are 0, but for the stack pointer, which is [`DATA`]
     /// plus half of [`DATA_SIZE`].
     pub fn new() -> Bare {
-        let mut pages = vec![Page([0; 4096]); (RAM_SIZE / 4096) as usize].into_boxed_slice();
+        let mut pages = vec![Page([0; 4096]); (RAM_SIZE / 4096) as usize + 2].into_boxed_slice();
         let memory = Arc::new(GuestMemory::new(Limits::arm64(40)));
         memory
             .set_region(&UserRegion {
                 slot: 0,
                 flags: 0,
                 guest_phys_addr: RAM,
-                memory_size: RAM_SIZE,
+                memory_size: RAM_SIZE + 2 * 4096,
                 userspace_addr: (&raw mut *pages).cast::<u8>() as u64,
             })
             .expect("the region is a valid one");
         let machine = Machine::new(memory.clone(), Settings::default());
         let mut engine = Vcpu::new(&machine, 0).engine;
-        engine.cpu.state.pstate = 0;
+        translate_flat(&mut engine.cpu, &memory, TABLE);
+        engine.cpu.state.sys[Reg::VBAR_EL1] = VECTORS;
+        for word in (VECTORS..VECTORS + 0x800).step_by(4) {
+            memory.store(word, END).expect("it is in memory");
+        }
+        let user = debug::GuestDebug {
+            enable: true,
+            ..Default::default()
+        };
+        debug::set_guest_debug(&mut engine.cpu, user);
         engine.cpu.set_slot(regs::SP, DATA + DATA_SIZE / 2);
         engine.cpu.set_slot(regs::MONITOR, regs::MONITOR_OPEN);
         Bare {
@@ -207,5 +256,18 @@ impl Bare {
     /// Whether the vCPU stands at the end of `words`.
     pub fn at_end(&self, words: &[u32]) -> bool {
         self.engine.cpu.pc == RAM + 4 * words.len() as u64
+    }
+
+    /// If the vCPU has taken an exception to EL1: offset of its vector, class and ISS, FAR_EL1.
+    pub fn exception(&self) -> Option<(u64, u64, u64, u64)> {
+        let cpu = &self.engine.cpu;
+        let vector = cpu.pc.wrapping_sub(VECTORS);
+        let esr = cpu.state.sys[Reg::ESR_EL1];
+        (vector < 0x800).then_some((
+            vector,
+            esr >> 26,
+            esr & 0x1ff_ffff,
+            cpu.state.sys[Reg::FAR_EL1],
+        ))
     }
 }

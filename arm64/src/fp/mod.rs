@@ -69,8 +69,11 @@ pub mod fpsr {
     pub const IDC: u32 = 1 << 7;
     /// Saturation, set by integer instructions of Advanced SIMD.
     pub const QC: u32 = 1 << 27;
-    /// The bits that exist for AArch64 state.
-    pub const MASK: u32 = IOC | DZC | OFC | UFC | IXC | IDC | QC;
+    /// N, Z, C and V of AArch32's comparisons: bits that AArch64 only keeps, on a processor that
+    /// has AArch32 at EL0.
+    pub const NZCV: u32 = 0xf << 28;
+    /// The bits that exist.
+    pub const MASK: u32 = IOC | DZC | OFC | UFC | IXC | IDC | QC | NZCV;
 }
 
 /// How a result that is not representable is rounded: "FPRounding" of the Arm ARM.

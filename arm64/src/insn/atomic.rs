@@ -24,7 +24,7 @@ pub fn decode(o: &Operands) -> Option<Decoded> {
         (false, 0b110) => def!(Arm64, "LDUMAX", rmw),
         (false, _) => def!(Arm64, "LDUMIN", rmw),
         (true, 0b000) => def!(Arm64, "SWP", rmw),
-        (true, 0b100) if o.bits(22, 2) == 0b10 => {
+        (true, 0b100) if o.bits(22, 2) == 0b10 && o.rm() == 31 => {
             let syndrome = syndrome::register(size, o.rd(), false, size == Size::B8);
             let imm = immediate(0, syndrome | syndrome::AR | size as u32);
             return Some((def!(Arm64, "LDAPR", ldapr), imm));

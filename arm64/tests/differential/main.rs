@@ -8,19 +8,20 @@
 
 mod random;
 mod rows;
+mod rows_integer;
 mod runner;
 
 use random::Random;
 use rows::Row;
-use runner::{BATCH, Runner, SLOT, SLOTS, State};
+use runner::{BATCH, DATA, DATA_SIZE, Runner, SLOT, SLOTS, State, pristine};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use understudy_arm64::simd::Op;
-use understudy_arm64::{Arm64, Cpu, insn, machine, regs, vcpu};
+use understudy_arm64::{Arm64, Cpu, insn, machine, regs, testing, vcpu};
 use understudy_engine::arch::Insn;
 use understudy_engine::emit::Stop;
 use understudy_engine::single::Single;
-use understudy_memory::{GuestMemory, Limits};
+use understudy_memory::{GuestMemory, Limits, UserRegion};
 
 /// Operand sets for each word.
 const CASES: usize = 4;
@@ -34,19 +35,85 @@ fn setting(name: &str, default: u64) -> u64 {
         .unwrap_or(default)
 }
 
-fn new_cpu() -> Cpu {
-    let memory = Arc::new(GuestMemory::new(Limits::arm64(40)));
-    let machine = machine::Machine::new(memory, machine::Settings::default());
-    let mut cpu = vcpu::new_cpu(&machine, 0);
-    cpu.state.pstate = 0;
-    cpu
+/// The processor, and the data that it can reach.
+struct Machine {
+    cpu: Cpu,
+    memory: Arc<GuestMemory>,
+    _pages: Box<[Page]>,
+}
+
+#[derive(Clone, Copy)]
+#[repr(align(4096))]
+struct Page(#[allow(dead_code, reason = "the guest's")] [u8; 4096]);
+
+impl Machine {
+    fn new() -> Machine {
+        // The page after the data is for the translation table.
+        let size = DATA_SIZE + 4096;
+        let mut pages = vec![Page([0; 4096]); (size / 4096) as usize].into_boxed_slice();
+        let memory = Arc::new(GuestMemory::new(Limits::arm64(40)));
+        memory
+            .set_region(&UserRegion {
+                slot: 0,
+                flags: 0,
+                guest_phys_addr: DATA,
+                memory_size: size,
+                userspace_addr: (&raw mut *pages).cast::<u8>() as u64,
+            })
+            .expect("the region is a valid one");
+        let settings = machine::Settings::default();
+        let mut cpu = vcpu::new_cpu(&machine::Machine::new(memory.clone(), settings), 0);
+        testing::translate_flat(&mut cpu, &memory, DATA + DATA_SIZE);
+        let machine = Machine {
+            cpu,
+            memory,
+            _pages: pages,
+        };
+        for i in 0..DATA_SIZE / 8 {
+            machine.set(i, pristine(i));
+        }
+        machine
+    }
+
+    fn get(&self, index: u64) -> u64 {
+        self.memory.load(DATA + 8 * index).expect("it is there")
+    }
+
+    fn set(&self, index: u64, value: u64) {
+        let stored = self.memory.store(DATA + 8 * index, value);
+        stored.expect("it is there");
+    }
+
+    /// As `compare_data` of the runner.
+    fn changes(&self) -> (u64, [u64; 8]) {
+        let mut data = vec![0; DATA_SIZE as usize];
+        self.memory.read(DATA, &mut data).expect("it is all there");
+        let words = data
+            .chunks_exact(8)
+            .map(|word| u64::from_le_bytes(word.try_into().expect("eight bytes")));
+        let mut window = [0; 8];
+        let Some(first) = words
+            .enumerate()
+            .find(|(i, word)| *word != pristine(*i as u64))
+        else {
+            return (u64::MAX, window);
+        };
+        let first = first.0 as u64;
+        for (i, word) in (first..DATA_SIZE / 8).zip(&mut window) {
+            *word = self.get(i);
+        }
+        for i in (first..DATA_SIZE / 8).take(16) {
+            self.set(i, pristine(i));
+        }
+        (8 * first, window)
+    }
 }
 
 /// A tier that runs single instructions.
 trait Tier {
     fn name(&self) -> &'static str;
     /// Makes ready to run this instruction at this address.
-    fn prepare(&mut self, address: u64, insn: &Insn<Arm64>);
+    fn prepare(&mut self, mode: u32, address: u64, insn: &Insn<Arm64>);
     /// Runs it. The vCPU has its address, and then the next one's.
     fn run(&mut self, cpu: &mut Cpu) -> Result<(), Stop>;
 }
@@ -58,7 +125,7 @@ impl Tier for Interpreter {
     fn name(&self) -> &'static str {
         "interpreter"
     }
-    fn prepare(&mut self, _: u64, insn: &Insn<Arm64>) {
+    fn prepare(&mut self, _: u32, _: u64, insn: &Insn<Arm64>) {
         self.0 = Some(*insn);
     }
     fn run(&mut self, cpu: &mut Cpu) -> Result<(), Stop> {
@@ -73,8 +140,8 @@ impl Tier for Single<Arm64> {
     fn name(&self) -> &'static str {
         "compiler"
     }
-    fn prepare(&mut self, address: u64, insn: &Insn<Arm64>) {
-        Single::prepare(self, 0, address, insn).expect("the instruction compiles");
+    fn prepare(&mut self, mode: u32, address: u64, insn: &Insn<Arm64>) {
+        Single::prepare(self, mode, address, insn).expect("the instruction compiles");
     }
     fn run(&mut self, cpu: &mut Cpu) -> Result<(), Stop> {
         Single::run(self, cpu)
@@ -82,7 +149,16 @@ impl Tier for Single<Arm64> {
 }
 
 /// Runs the instruction by itself.
-fn run(tier: &mut dyn Tier, cpu: &mut Cpu, decoded: &Insn<Arm64>, case: &State) -> State {
+///
+/// `refused` is the signal that stands for an access that has not been made.
+fn run(
+    tier: &mut dyn Tier,
+    machine: &mut Machine,
+    decoded: &Insn<Arm64>,
+    case: &State,
+    refused: (u64, u64),
+) -> State {
+    let cpu = &mut machine.cpu;
     let start = SLOTS + SLOT * case.pc;
     for (n, x) in case.x.iter().enumerate() {
         cpu.set_slot(regs::x(n as u32), *x);
@@ -94,14 +170,24 @@ fn run(tier: &mut dyn Tier, cpu: &mut Cpu, decoded: &Insn<Arm64>, case: &State) 
     }
     regs::set_fpcr(cpu, case.fpcr);
     regs::set_fpsr(cpu, case.fpsr);
+    cpu.set_slot(regs::MONITOR, regs::MONITOR_OPEN);
     cpu.pc = start;
-    let mut signal = 0;
+    let (mut signal, mut address) = (0, 0);
     if decoded.def.name == "UDF" {
         signal = SIGILL;
-    } else {
-        let result = tier.run(cpu);
-        assert!(result.is_ok(), "{decoded:?} stopped: {result:?}");
+    } else if let Err(stop) = tier.run(cpu) {
+        assert!(case.signal != 0, "{decoded:?} stopped: {stop:?}");
+        (signal, address) = match refused.0 {
+            SIGSEGV | SIGBUS => refused,
+            _ => (SIGSEGV, 0),
+        };
+        cpu.pc = start;
     }
+    let (changed, window) = match case.signal {
+        0 => (u64::MAX, [0; 8]),
+        _ => machine.changes(),
+    };
+    let cpu = &machine.cpu;
     State {
         x: std::array::from_fn(|n| cpu.slot(regs::x(n as u32))),
         sp: cpu.slot(regs::SP),
@@ -110,14 +196,16 @@ fn run(tier: &mut dyn Tier, cpu: &mut Cpu, decoded: &Insn<Arm64>, case: &State) 
         fpcr: regs::fpcr(cpu),
         fpsr: regs::fpsr(cpu),
         signal,
-        address: 0,
-        changed: u64::MAX,
-        window: case.window,
+        address,
+        changed,
+        window,
         v: std::array::from_fn(|n| regs::vector(cpu, n as u32)),
     }
 }
 
 const SIGILL: u64 = 4;
+const SIGBUS: u64 = 7;
+const SIGSEGV: u64 = 11;
 
 /// Where two states differ, one line a place.
 fn differences(case: &State, ours: &State, theirs: &State) -> Vec<String> {
@@ -178,12 +266,18 @@ struct Tally {
 
 fn check(runner: &mut Runner, row: &Row, r: &mut Random, scale: usize) -> Tally {
     let mut tally = Tally::default();
-    let mut cpu = new_cpu();
+    let mut machine = Machine::new();
+    // In this mode accesses take their shortest ways, and the stack is always aligned.
+    let mode = if row.memory {
+        insn::mode::SP_ALIGNED
+    } else {
+        0
+    };
     let mut tiers: [Box<dyn Tier>; 2] = [
         Box::new(Interpreter::default()),
         Box::new(Single::new().expect("this host can compile")),
     ];
-    let defined = |word: u32| insn::decode(0, word).def.name != "UDF";
+    let defined = |word: u32| insn::decode(mode, word).def.name != "UDF";
     let mut left = row.words * scale;
     while left > 0 {
         // Of some classes most words are unallocated: every second should not be.
@@ -199,14 +293,24 @@ fn check(runner: &mut Runner, row: &Row, r: &mut Random, scale: usize) -> Tally 
         let words: Vec<u32> = (0..left.min(BATCH / CASES)).map(word).collect();
         left -= words.len();
         let cases: Vec<State> = (0..words.len() * CASES)
-            .map(|i| State {
-                pc: (i / CASES) as u64,
-                ..random::state(r, row.memory)
+            .map(|i| {
+                let mut state = random::state(r, row.memory);
+                state.pc = (i / CASES) as u64;
+                for x in state.x.iter_mut().filter(|_| row.memory) {
+                    // There the runner has its own code and data.
+                    if matches!(*x & !0 >> 8, 0x30_0000..0x60_0000 | 0x1f00_0000..0x2100_0000) {
+                        *x = 0;
+                    }
+                    if row.aligned {
+                        *x &= !15;
+                    }
+                }
+                state
             })
             .collect();
         let outcomes = runner.run(&words, &cases);
         for (i, word) in words.iter().enumerate() {
-            let decoded = insn::decode(0, *word);
+            let decoded = insn::decode(mode, *word);
             let cases = &cases[i * CASES..][..CASES];
             let outcomes = &outcomes[i * CASES..][..CASES];
             let ran = outcomes.iter().filter(|o| o.signal == 0).count();
@@ -215,9 +319,10 @@ fn check(runner: &mut Runner, row: &Row, r: &mut Random, scale: usize) -> Tally 
                 tally.names.insert(decoded.def.name);
             }
             for tier in &mut tiers {
-                tier.prepare(SLOTS + SLOT * i as u64, &decoded);
+                tier.prepare(mode, SLOTS + SLOT * i as u64, &decoded);
                 let differing = cases.iter().zip(outcomes).find_map(|(case, theirs)| {
-                    let ours = run(&mut **tier, &mut cpu, &decoded, case);
+                    let refused = (theirs.signal, theirs.address);
+                    let ours = run(&mut **tier, &mut machine, &decoded, case, refused);
                     let lines = differences(case, &ours, theirs);
                     (!lines.is_empty()).then_some((case, lines))
                 });
@@ -228,12 +333,15 @@ fn check(runner: &mut Runner, row: &Row, r: &mut Random, scale: usize) -> Tally 
                 if tally.wrong <= SHOWN {
                     let [n, m] = [5, 16].map(|at| (word >> at & 31) as usize);
                     tally.report += &format!(
-                        "  {word:08x} {} ({})  V{n}={:x} V{m}={:x} FPCR={:x}\n    {}\n",
+                        "  {word:08x} {} ({})  V{n}={:x} V{m}={:x} FPCR={:x} X{n}={:x} X{m}={:x} SP={:x}\n    {}\n",
                         decoded.def.name,
                         tier.name(),
                         case.v[n],
                         case.v[m],
                         case.fpcr,
+                        case.x.get(n).unwrap_or(&0),
+                        case.x.get(m).unwrap_or(&0),
+                        case.sp,
                         lines.join("\n    ")
                     );
                 }
@@ -269,9 +377,10 @@ fn check_all(rows: &[Row]) -> Option<BTreeSet<&'static str>> {
             tally.report
         );
         // A class of which nothing ran has not been compared.
-        assert!(
-            tally.defined > 0,
-            "{}: no word of it is defined there",
+        assert_eq!(
+            tally.defined == 0,
+            row.none,
+            "{}: whether no word of it is defined there",
             row.name
         );
         failures += tally.wrong;
@@ -298,4 +407,14 @@ fn advanced_simd_and_cryptography() {
 #[test]
 fn floating_point() {
     check_all(rows::FLOATING_POINT);
+}
+
+#[test]
+fn integer() {
+    check_all(rows_integer::INTEGER);
+}
+
+#[test]
+fn loads_and_stores() {
+    check_all(rows_integer::MEMORY);
 }

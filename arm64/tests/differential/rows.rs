@@ -13,6 +13,10 @@ pub struct Row {
     pub wanted: fn(u32) -> bool,
     /// Whether the instructions access memory.
     pub memory: bool,
+    /// Whether all addresses must be aligned.
+    pub aligned: bool,
+    /// Whether none of the words is allocated.
+    pub none: bool,
     /// How many words are generated at scale 1.
     pub words: usize,
 }
@@ -25,6 +29,8 @@ impl Row {
             pattern,
             wanted: |_| true,
             memory: false,
+            aligned: false,
+            none: false,
             words,
         }
     }
@@ -32,6 +38,24 @@ impl Row {
     /// The same with only these words.
     pub const fn only(mut self, wanted: fn(u32) -> bool) -> Row {
         self.wanted = wanted;
+        self
+    }
+
+    /// The same with accesses to memory.
+    pub const fn memory(mut self) -> Row {
+        self.memory = true;
+        self
+    }
+
+    /// The same with aligned addresses only.
+    pub const fn aligned(mut self) -> Row {
+        self.aligned = true;
+        self
+    }
+
+    /// The same, of which nothing is allocated.
+    pub const fn none(mut self) -> Row {
+        self.none = true;
         self
     }
 
@@ -63,7 +87,8 @@ impl Row {
     }
 }
 
-const fn field(word: u32, low: u32, count: u32) -> u32 {
+/// `count` bits of a word from `low`.
+pub const fn field(word: u32, low: u32, count: u32) -> u32 {
     word >> low & ((1 << count) - 1)
 }
 

@@ -117,8 +117,10 @@ static void compare_data(struct state *s) {
         if (data[i] == pristine(i))
             continue;
         s->changed = 8 * i;
-        for (u64 j = 0; j < 8 && i + j < DATA_SIZE / 8; j++) {
-            s->window[j] = data[i + j];
+        // An unaligned store of 64 bytes changes nine words.
+        for (u64 j = 0; j < 16 && i + j < DATA_SIZE / 8; j++) {
+            if (j < 8)
+                s->window[j] = data[i + j];
             data[i + j] = pristine(i + j);
         }
         break;

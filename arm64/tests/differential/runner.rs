@@ -12,6 +12,15 @@ pub const SLOT: u64 = 32;
 pub const BATCH: usize = 4096;
 /// Guest address of the data that loads and stores may touch.
 pub const DATA: u64 = 0x3000_0000;
+/// Bytes of it.
+pub const DATA_SIZE: u64 = 0x3_0000;
+
+/// What the data's 64-bit word of this index holds before each case.
+pub fn pristine(index: u64) -> u64 {
+    let z = index.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z ^ z >> 27
+}
 
 /// `struct state` of `runner.c`: what an instruction starts from and what it leaves.
 #[derive(Clone, PartialEq, Eq, Debug)]
