@@ -275,11 +275,7 @@ mod tests {
     fn numbers_find_their_operations() {
         for (number, op) in Op::ALL.iter().enumerate() {
             assert_eq!(Op::from_number(number as u8), Some(*op));
-            assert!(
-                (0..4).any(|size| op.exists(size)),
-                "{}",
-                op.mnemonic()
-            );
+            assert!((0..4).any(|size| op.exists(size)), "{}", op.mnemonic());
         }
         assert_eq!(Op::from_number(Op::ALL.len() as u8), None);
         assert!(!Op::Shadd.exists(3) && Op::Shadd.kernel(2).is_some());

@@ -67,3 +67,6 @@ pub fn name(encoding: Encoding) -> Option<&'static str> {
     let register = table::find(encoding).map(|register| register.name);
     register.or_else(|| instructions::find(encoding).map(|instruction| instruction.name))
 }
+
+#[cfg(test)]
+mod tests;
