@@ -137,3 +137,79 @@ pub(crate) fn update(cpu: &mut Cpu) {
 pub(crate) fn in_slot(memory: &GuestMemory, address: u64) -> bool {
     memory.lookup(address).is_some()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vcpu::tests::{PAGE, machine, vcpu};
+
+    #[test]
+    fn the_address_is_set_once() {
+        if !supported() {
+            eprintln!("skipped: this host does not tell run delays ({SOURCE})");
+            return;
+        }
+        let machine = machine();
+        let mut vcpu = vcpu(&machine, 0);
+        assert_eq!(vcpu.pvtime_address(), NO_ADDRESS);
+        for bad in [PAGE + 8, PAGE + 32, PAGE - 64, PAGE + 4096, NO_ADDRESS] {
+            assert_eq!(vcpu.set_pvtime_address(bad), Err(PvTimeError::Invalid));
+        }
+        assert_eq!(vcpu.set_pvtime_address(PAGE + 64), Ok(()));
+        assert_eq!(vcpu.pvtime_address(), PAGE + 64);
+        assert_eq!(vcpu.set_pvtime_address(PAGE), Err(PvTimeError::Exists));
+        assert_eq!(vcpu.set_pvtime_address(PAGE + 1), Err(PvTimeError::Invalid));
+    }
+
+    #[test]
+    fn stolen_time_is_added_to_what_the_guest_has() {
+        if !supported() {
+            eprintln!("skipped: this host does not tell run delays ({SOURCE})");
+            return;
+        }
+        let machine = machine();
+        let memory = machine.memory.clone();
+        let mut vcpu = vcpu(&machine, 0);
+        let cpu = vcpu.cpu_mut();
+        assert_eq!(enable(cpu), None);
+        assert_eq!(vcpu.set_pvtime_address(PAGE + 64), Ok(()));
+        let cpu = vcpu.cpu_mut();
+        assert_eq!(enable(cpu), Some(PAGE + 64));
+        let mut structure = [1; 64];
+        memory
+            .read(PAGE + 64, &mut structure)
+            .expect("there is memory");
+        assert_eq!(structure, [0; 64]);
+        // As if this much more had been stolen than was accounted for.
+        let last = cpu.state.pvtime.last;
+        cpu.state.pvtime.last = last.wrapping_sub(1_000_000);
+        memory.store(PAGE + 72, 7u64).expect("there is memory");
+        update(cpu);
+        let now = cpu.state.pvtime.last;
+        let stolen = memory.load::<u64>(PAGE + 72).expect("there is memory");
+        assert_eq!(stolen, 7 + 1_000_000 + (now - last));
+        // The rest of the structure, and what lies beside it, stays.
+        let mut around = [0; 192];
+        memory.read(PAGE, &mut around).expect("there is memory");
+        assert_eq!(around[..64], [0xaa; 64]);
+        assert_eq!(around[128..], [0xaa; 64]);
+        assert_eq!(around[64..72], [0; 8]);
+        assert_eq!(around[80..128], [0; 48]);
+    }
+
+    #[test]
+    fn the_guest_has_the_service_where_user_space_gave_it_memory() {
+        let machine = machine();
+        let mut vcpu = vcpu(&machine, 0);
+        let cpu = vcpu.cpu_mut();
+        for (base, expected) in [(None, NOT_SUPPORTED), (Some(PAGE), 0)] {
+            cpu.state.pvtime.base = base;
+            for service in [0xc500_0020, 0xc500_0021] {
+                crate::vcpu::core_regs::set_x(cpu, 1, service);
+                assert_eq!(features(cpu), expected);
+            }
+            crate::vcpu::core_regs::set_x(cpu, 1, 0xc500_0022);
+            assert_eq!(features(cpu), NOT_SUPPORTED);
+        }
+    }
+}

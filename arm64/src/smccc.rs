@@ -524,3 +524,342 @@ fn getrandom(bytes: &mut [u8]) -> Result<(), rustix::io::Errno> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vcpu::{Vcpu, tests};
+    use understudy_abi::arm64::VcpuFeatures;
+
+    /// Makes the call with X0 to X3; gives them afterwards.
+    fn made(vcpu: &mut Vcpu, conduit: Conduit, imm: u32, arguments: [u64; 4]) -> [u64; 4] {
+        let cpu = vcpu.cpu_mut();
+        give(cpu, arguments);
+        assert_eq!(call(cpu, conduit, imm), Ok(()));
+        [0, 1, 2, 3].map(|n| argument(cpu, n))
+    }
+
+    /// `hvc 0x80000000 = x0 0x10001 ...` and so on, lines of the reference machine's probe: X0 to
+    /// X3 are the function, 0, 0x22 and 0x33 before.
+    #[test]
+    fn calls_give_what_the_reference_machine_gives() {
+        const NONE: [u64; 4] = [NOT_SUPPORTED, 0, 0, 0];
+        let machine = tests::machine();
+        let mut vcpu = tests::vcpu(&machine, 0);
+        for (function, hvc, smc) in [
+            (0x8000_0000, [0x10001, 0, 0, 0], [0x10001, 0, 0, 0]),
+            (0x8000_0001, NONE, NONE),
+            (0x8000_0002, NONE, NONE),
+            (0x8000_8000, [0, 0, 0x22, 0x33], NONE),
+            (0x8000_7fff, [0, 0, 0x22, 0x33], NONE),
+            (0x8000_3fff, [0, 0, 0x22, 0x33], NONE),
+            (0x8400_0000, [0x10001, 0, 0, 0], [0x10001, 0, 0, 0]),
+            (0x8400_0005, NONE, NONE),
+            (0x8400_0006, [2, 0, 0, 0], [2, 0, 0, 0]),
+            (0x8400_0007, NONE, NONE),
+            (0x8400_000e, NONE, NONE),
+            (0x8400_0014, NONE, NONE),
+            (0x8400_0050, [0x10000, 0, 0, 0], [0x10000, 0, 0, 0]),
+            (0x8400_0051, NONE, NONE),
+            (
+                0x8400_0052,
+                [0xe0_210d, 0xeb11_8443, 0x4452_7080, 0x4c5a_4e55],
+                [0xe0_210d, 0xeb11_8443, 0x4452_7080, 0x4c5a_4e55],
+            ),
+            (
+                0x8600_ff01,
+                [0xb66f_b428, 0xe911_c52e, 0x564b_caa9, 0x743a_004d],
+                [0xb66f_b428, 0xe911_c52e, 0x564b_caa9, 0x743a_004d],
+            ),
+            (0x8600_0000, [3, 0, 0, 0], [3, 0, 0, 0]),
+            (0xc600_0000, NONE, NONE),
+            (0xc500_0020, NONE, NONE),
+            (0xc500_0021, NONE, NONE),
+            (0xbf00_ff01, NONE, NONE),
+            (0x95c1_ba5e, NONE, NONE),
+            (0x95c1_ba60, NONE, NONE),
+            (0, NONE, NONE),
+            (0xdead_beef, NONE, NONE),
+            (0xffff_ffff, NONE, NONE),
+            (0x8400_ff01, NONE, NONE),
+        ] {
+            let arguments = [function, 0, 0x22, 0x33];
+            let got = made(&mut vcpu, Conduit::Hvc, 1, arguments);
+            assert_eq!(got, hvc, "HVC {function:#x}");
+            let got = made(&mut vcpu, Conduit::Smc, 0, arguments);
+            assert_eq!(got, smc, "SMC {function:#x}");
+        }
+        // Only the low half names the function.
+        let high = [0xffff_ffff_8000_0000, 0, 0, 0];
+        assert_eq!(made(&mut vcpu, Conduit::Hvc, 0, high), [0x10001, 0, 0, 0]);
+        // An SMC with an immediate is nothing known, and leaves X1 to X3.
+        let smc = [0x8000_0000, 1, 2, 3];
+        let given = made(&mut vcpu, Conduit::Smc, 1, smc);
+        assert_eq!(given, [NOT_SUPPORTED, 1, 2, 3]);
+    }
+
+    #[test]
+    fn features_are_told_as_the_reference_machine_does() {
+        let machine = tests::machine();
+        let mut vcpu = tests::vcpu(&machine, 0);
+        let no = NOT_SUPPORTED;
+        for (asked, psci, arch) in [
+            (0x8000_0000, 0, no),
+            (0x8000_0001, no, no),
+            (0x8000_8000, no, 1),
+            (0x8000_7fff, no, no),
+            (0x8000_3fff, no, 0),
+            (0x8400_0000, 0, no),
+            (0xc400_0001, 0, no),
+            (0x8400_0002, 0, no),
+            (0xc400_0003, 0, no),
+            (0xc400_0004, 0, no),
+            (0x8400_0009, 0, no),
+            (0x8400_000a, 0, no),
+            (0x8400_000e, no, no),
+            (0xc400_000e, no, no),
+            (0xc400_0012, 0, no),
+            (0xc400_0015, no, no),
+            (0xc500_0020, no, 0),
+            (0xc500_0021, no, no),
+            (0x8600_0001, no, no),
+        ] {
+            let of =
+                |vcpu: &mut Vcpu, function| made(vcpu, Conduit::Hvc, 0, [function, asked, 0, 0])[0];
+            assert_eq!(of(&mut vcpu, 0x8400_000a), psci, "PSCI_FEATURES {asked:#x}");
+            assert_eq!(of(&mut vcpu, 0x8000_0001), arch, "ARCH_FEATURES {asked:#x}");
+        }
+        machine.set_system_suspend();
+        let suspend = [0x8400_000a, 0xc400_000e, 0, 0];
+        assert_eq!(made(&mut vcpu, Conduit::Hvc, 0, suspend), [0; 4]);
+    }
+
+    #[test]
+    fn firmware_registers_take_what_the_reference_machine_takes() {
+        let machine = tests::machine();
+        let _vcpu = tests::vcpu(&machine, 0);
+        let values: Vec<_> = FIRMWARE_REGISTERS
+            .iter()
+            .map(|id| machine.firmware_register(*id, true))
+            .collect();
+        let expected = [0x10001, 2, 0, 1, 1, 1, 3].map(Some);
+        assert_eq!(values, expected);
+        let set = |id, value| machine.set_firmware_register(id, value, true);
+
+        let id = reg::KVM_REG_ARM_PSCI_VERSION;
+        for version in [2, 0x10000, 0x10001] {
+            assert_eq!(set(id, version), Ok(()));
+            assert_eq!(machine.firmware_register(id, true), Some(version));
+        }
+        for version in [0, 1, 3, 0x10002, 0x2_0000, 1 << 32 | 2, !0] {
+            assert_eq!(set(id, version), Err(SetError::Invalid), "{version:#x}");
+        }
+        assert_eq!(machine.psci_version(), 0x10001);
+
+        for (id, most) in [
+            (reg::KVM_REG_ARM_SMCCC_ARCH_WORKAROUND_1, 2),
+            (reg::KVM_REG_ARM_SMCCC_ARCH_WORKAROUND_2, 1),
+            (reg::KVM_REG_ARM_SMCCC_ARCH_WORKAROUND_3, 1),
+        ] {
+            for value in (0..64).chain([!0]) {
+                let expected = if value <= most {
+                    Ok(())
+                } else {
+                    Err(SetError::Invalid)
+                };
+                assert_eq!(set(id, value), expected, "{id:#x} {value:#x}");
+            }
+        }
+        // Without SSBS the guest relies on the firmware, which needs nothing more from it.
+        let id = reg::KVM_REG_ARM_SMCCC_ARCH_WORKAROUND_2;
+        assert_eq!(machine.firmware_register(id, false), Some(3));
+        assert_eq!(machine.set_firmware_register(id, 0x12, false), Ok(()));
+        assert_eq!(
+            machine.set_firmware_register(id, 0x13, false),
+            Err(SetError::Invalid)
+        );
+
+        for (id, all) in [
+            (reg::KVM_REG_ARM_STD_BMAP, 1),
+            (reg::KVM_REG_ARM_STD_HYP_BMAP, 1),
+            (reg::KVM_REG_ARM_VENDOR_HYP_BMAP, 3),
+        ] {
+            assert_eq!(set(id, all + 1), Err(SetError::Invalid));
+            assert_eq!(set(id, 0), Ok(()));
+            assert_eq!(machine.firmware_register(id, true), Some(0));
+            assert_eq!(set(id, all), Ok(()));
+        }
+        machine.set_has_run();
+        let id = reg::KVM_REG_ARM_VENDOR_HYP_BMAP;
+        assert_eq!(set(id, 3), Ok(()));
+        assert_eq!(set(id, 2), Err(SetError::HasRun));
+        assert_eq!(set(id, 4), Err(SetError::Invalid));
+        assert_eq!(set(reg::KVM_REG_ARM_PSCI_VERSION, 2), Ok(()));
+        assert_eq!(set(reg::fw_reg(4), 0), Err(SetError::NoSuchRegister));
+        assert_eq!(machine.firmware_register(reg::fw_reg(4), true), None);
+    }
+
+    #[test]
+    fn a_service_that_is_off_is_not_supported() {
+        let machine = tests::machine();
+        let mut vcpu = tests::vcpu(&machine, 0);
+        for (id, functions) in [
+            (
+                reg::KVM_REG_ARM_STD_BMAP,
+                &[TRNG_VERSION, TRNG_GET_UUID, TRNG_RND64][..],
+            ),
+            (
+                reg::KVM_REG_ARM_VENDOR_HYP_BMAP,
+                &[VENDOR_UID, VENDOR_FEATURES, VENDOR_PTP],
+            ),
+        ] {
+            for function in functions {
+                let arguments = [(*function).into(), 0, 0, 0];
+                let on = made(&mut vcpu, Conduit::Hvc, 0, arguments);
+                assert_ne!(on[0], NOT_SUPPORTED, "{function:#x}");
+            }
+            assert_eq!(machine.set_firmware_register(id, 0, true), Ok(()));
+            for function in functions {
+                let arguments = [(*function).into(), 0, 0, 0];
+                let off = made(&mut vcpu, Conduit::Hvc, 0, arguments);
+                assert_eq!(off, [NOT_SUPPORTED, 0, 0, 0], "{function:#x}");
+            }
+        }
+        let pv_time = [ARCH_FEATURES.into(), PV_TIME_FEATURES.into(), 0, 0];
+        assert_eq!(made(&mut vcpu, Conduit::Hvc, 0, pv_time)[0], 0);
+        let id = reg::KVM_REG_ARM_STD_HYP_BMAP;
+        assert_eq!(machine.set_firmware_register(id, 0, true), Ok(()));
+        assert_eq!(made(&mut vcpu, Conduit::Hvc, 0, pv_time)[0], NOT_SUPPORTED);
+    }
+
+    #[test]
+    fn psci_0_1_is_for_vcpus_without_the_feature() {
+        let machine = tests::machine();
+        let mut vcpu = Vcpu::new(&machine, 0);
+        assert!(machine.fix_features(VcpuFeatures::empty()));
+        vcpu.init(VcpuFeatures::empty());
+        assert_eq!(machine.psci_version(), 1);
+        let id = reg::KVM_REG_ARM_PSCI_VERSION;
+        let set = |value| machine.set_firmware_register(id, value, true);
+        assert_eq!(set(1), Ok(()));
+        assert_eq!(set(0x10001), Err(SetError::Invalid));
+        let mut call = |function: u32| made(&mut vcpu, Conduit::Hvc, 0, [function.into(), 0, 0, 0]);
+        assert_eq!(call(0x8400_0000)[0], NOT_SUPPORTED);
+        assert_eq!(call(KVM_PSCI_FN_CPU_SUSPEND)[0], NOT_SUPPORTED);
+        // It is on: with 0.1 the parameters are at fault.
+        assert_eq!(call(KVM_PSCI_FN_CPU_ON)[0], INVALID_PARAMETERS);
+    }
+
+    #[test]
+    fn filter_ranges_do_not_overlap() {
+        let machine = tests::machine();
+        let add = |base, count, action| machine.filter_smccc(base, count, action);
+        assert_eq!(add(0xc200_0000, 4, 2), Ok(()));
+        assert_eq!(add(0xc200_0003, 4, 2), Err(SetError::Exists));
+        assert_eq!(add(0x8000_0001, 1, 2), Err(SetError::Exists));
+        assert_eq!(add(0xc000_ffff, 1, 2), Err(SetError::Exists));
+        assert_eq!(add(0xffff_ffff, 2, 2), Err(SetError::Invalid));
+        assert_eq!(add(0xffff_ffff, 1, 2), Ok(()));
+        assert_eq!(add(0x8400_0000, 1, 3), Err(SetError::Invalid));
+        assert_eq!(add(0x8400_0000, 0, 1), Err(SetError::Invalid));
+        assert_eq!(add(0, 0x8000_0000, 1), Ok(()));
+        assert_eq!(add(0, 0xffff_ffff, 1), Err(SetError::Exists));
+        machine.set_has_run();
+        assert_eq!(add(0xc300_0000, 0xffff_ffff, 1), Err(SetError::Invalid));
+        assert_eq!(add(0xc300_0000, 1, 1), Err(SetError::HasRun));
+    }
+
+    #[test]
+    fn filtered_calls_exit_or_fail() {
+        let machine = tests::machine();
+        let mut vcpu = tests::vcpu(&machine, 0);
+        assert_eq!(
+            machine.filter_smccc(0x8400_0000, 1, KVM_SMCCC_FILTER_DENY),
+            Ok(())
+        );
+        let forward = KVM_SMCCC_FILTER_FWD_TO_USER;
+        assert_eq!(machine.filter_smccc(0xc200_0000, 4, forward), Ok(()));
+        let denied = made(&mut vcpu, Conduit::Hvc, 0, [0x8400_0000, 1, 2, 3]);
+        assert_eq!(denied, [NOT_SUPPORTED, 0, 0, 0]);
+        for (conduit, smc) in [(Conduit::Hvc, false), (Conduit::Smc, true)] {
+            let cpu = vcpu.cpu_mut();
+            cpu.pc = tests::PAGE;
+            give(cpu, [0xc200_0003, 1, 2, 3]);
+            assert_eq!(call(cpu, conduit, 0), Err(Stop::Exit));
+            let function = 0xc200_0003;
+            assert_eq!(
+                cpu.state.exit.take(),
+                Some(Exit::Hypercall { function, smc })
+            );
+            assert_eq!(cpu.pc, tests::PAGE + 4);
+            assert_eq!(
+                [0, 1, 2, 3].map(|n| argument(cpu, n)),
+                [0xc200_0003, 1, 2, 3]
+            );
+        }
+        // One that no range has is handled as without a filter.
+        assert_eq!(
+            made(&mut vcpu, Conduit::Hvc, 0, [0x8400_0006, 0, 0, 0])[0],
+            2
+        );
+    }
+
+    #[test]
+    fn random_numbers_have_as_many_bits_as_asked_for() {
+        for width in [32, 64] {
+            for bits in 0..=3 * width {
+                let (mut ones, mut zeros) = ([0; 3], [0; 3]);
+                for _ in 0..64 {
+                    let [status, high, middle, low] = random(bits, width as u32);
+                    assert_eq!(status, 0);
+                    for (n, word) in [low, middle, high].into_iter().enumerate() {
+                        ones[n] |= word;
+                        zeros[n] |= !word;
+                    }
+                }
+                for n in 0..3 {
+                    let count = bits.saturating_sub(n * width).min(width);
+                    let mask = if count == 0 { 0 } else { !0 >> (64 - count) };
+                    // A bit that is wrongly constant would be so 64 times: once in 2^63.
+                    assert_eq!(ones[n as usize], mask, "{bits} of {width}");
+                    assert_eq!(zeros[n as usize], !0, "{bits} of {width}");
+                }
+            }
+            assert_eq!(
+                random(3 * width + 1, width as u32),
+                [INVALID_PARAMETERS, 0, 0, 0]
+            );
+        }
+    }
+
+    #[test]
+    fn ptp_tells_time_and_counter_together() {
+        let machine = tests::machine();
+        let mut vcpu = tests::vcpu(&machine, 0);
+        for (which, timer) in [(0, Timer::Virtual), (1, Timer::Physical)] {
+            let before = timers::count(vcpu.cpu(), timer);
+            let ptp = [VENDOR_PTP.into(), which, 0, 0];
+            let [high, low, cycles_high, cycles_low] = made(&mut vcpu, Conduit::Hvc, 0, ptp);
+            let after = timers::count(vcpu.cpu(), timer);
+            assert!(
+                [high, low, cycles_high, cycles_low]
+                    .iter()
+                    .all(|v| v >> 32 == 0)
+            );
+            let cycles = cycles_high << 32 | cycles_low;
+            assert!((before..=after).contains(&cycles));
+            let now = std::time::SystemTime::now();
+            let now = now
+                .duration_since(std::time::UNIX_EPOCH)
+                .expect("it is after 1970");
+            let told = std::time::Duration::from_nanos(high << 32 | low);
+            // It is the wall clock, whoever may have set it meanwhile.
+            assert!(told.abs_diff(now).as_secs() < 86400);
+        }
+        let other = [VENDOR_PTP.into(), 2, 0, 0];
+        assert_eq!(
+            made(&mut vcpu, Conduit::Hvc, 0, other),
+            [NOT_SUPPORTED, 0, 0, 0]
+        );
+    }
+}

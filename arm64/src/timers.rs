@@ -289,3 +289,184 @@ pub(crate) fn arm(cpu: &mut Cpu) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exit::Exit;
+    use crate::vcpu::tests::{machine, vcpu};
+    use crate::{interrupts, machine};
+    use understudy_engine::emit::Stop;
+
+    const FAR: u64 = 1 << 62;
+
+    #[test]
+    fn a_new_vcpu_restarts_the_virtual_counter() {
+        let machine = machine();
+        let mut first = vcpu(&machine, 0);
+        set_one_reg(first.cpu_mut(), reg::KVM_REG_ARM_TIMER_CNT, FAR);
+        assert!(count(first.cpu(), Timer::Virtual) >= FAR);
+        let physical = count(first.cpu(), Timer::Physical);
+        assert!(physical <= host_count());
+        let second = vcpu(&machine, 1);
+        assert!(count(first.cpu(), Timer::Virtual) < FAR);
+        let virtual_count = count(second.cpu(), Timer::Virtual);
+        assert!(count(first.cpu(), Timer::Virtual) >= virtual_count);
+
+        // An offset for the whole VM stays, whoever writes a counter or makes a vCPU.
+        machine.counters.set_offset(5u64.wrapping_neg());
+        let mut third = vcpu(&machine, 2);
+        for (id, timer) in [
+            (reg::KVM_REG_ARM_TIMER_CNT, Timer::Virtual),
+            (reg::KVM_REG_ARM_PTIMER_CNT, Timer::Physical),
+        ] {
+            let before = host_count();
+            assert!(set_one_reg(third.cpu_mut(), id, FAR));
+            let now = get_one_reg(third.cpu(), id).expect("it is a timer's register");
+            assert!((before + 5..=host_count() + 5).contains(&now));
+            assert!(count(third.cpu(), timer) >= now);
+        }
+    }
+
+    #[test]
+    fn control_tells_the_status() {
+        let machine = machine();
+        let mut vcpu = vcpu(&machine, 0);
+        for timer in Timer::BOTH {
+            let cpu = vcpu.cpu_mut();
+            // Out of reset: disabled, and the condition is met, as only user space sees.
+            let ids = [reg::KVM_REG_ARM_TIMER_CTL, reg::KVM_REG_ARM_PTIMER_CTL];
+            let id = ids[timer as usize];
+            assert_eq!(read_ctl(cpu, timer), 0);
+            assert_eq!(get_one_reg(cpu, id), Some(4));
+            write_ctl(cpu, timer, 0x5555_5555_5555_5555);
+            assert_eq!(read_ctl(cpu, timer), ENABLE | ISTATUS);
+            assert!(!outputs(cpu).is_empty());
+            write_ctl(cpu, timer, ENABLE | IMASK);
+            assert_eq!(read_ctl(cpu, timer), ENABLE | IMASK | ISTATUS);
+            assert!(outputs(cpu).is_empty());
+            write_cval(cpu, timer, !0);
+            assert_eq!(read_ctl(cpu, timer), ENABLE | IMASK);
+            assert_eq!(get_one_reg(cpu, id), Some(ENABLE | IMASK));
+
+            // Bits that the register has not are dropped by the next run only.
+            assert!(set_one_reg(cpu, id, !0));
+            assert_eq!(get_one_reg(cpu, id), Some(0xffff_fffb));
+            assert_eq!(read_ctl(cpu, timer), ENABLE | IMASK);
+            cpu.state.timer.load();
+            assert_eq!(get_one_reg(cpu, id), Some(ENABLE | IMASK));
+            write_ctl(cpu, timer, 0);
+        }
+    }
+
+    #[test]
+    fn tval_is_what_is_left() {
+        let machine = machine();
+        let mut vcpu = vcpu(&machine, 0);
+        for timer in Timer::BOTH {
+            let cpu = vcpu.cpu_mut();
+            let before = count(cpu, timer);
+            write_tval(cpu, timer, 0xabcd_0000_7000_0000);
+            let after = count(cpu, timer);
+            let cval = read_cval(cpu, timer);
+            assert!((before + 0x7000_0000..=after + 0x7000_0000).contains(&cval));
+            let left = read_tval(cpu, timer);
+            assert!(left <= 0x7000_0000 && left > 0);
+            // Negative: it was due that long ago.
+            write_tval(cpu, timer, 0xffff_fff0);
+            assert!(read_cval(cpu, timer) <= count(cpu, timer) - 16);
+            assert!(read_tval(cpu, timer) >= 0x8000_0000);
+        }
+    }
+
+    #[test]
+    fn el0_may_what_cntkctl_says() {
+        let machine = machine();
+        let mut vcpu = vcpu(&machine, 0);
+        let cpu = vcpu.cpu_mut();
+        let all = [
+            El0Register::Frequency,
+            El0Register::Counter(Timer::Virtual),
+            El0Register::Counter(Timer::Physical),
+            El0Register::Timer(Timer::Virtual),
+            El0Register::Timer(Timer::Physical),
+        ];
+        for (bits, expected) in [
+            (0, [false, false, false, false, false]),
+            (1 << 0, [true, false, true, false, false]),
+            (1 << 1, [true, true, false, false, false]),
+            (1 << 8, [false, false, false, true, false]),
+            (1 << 9, [false, false, false, false, true]),
+            (0xfc, [false; 5]),
+        ] {
+            cpu.state.sys[Reg::CNTKCTL_EL1] = bits;
+            assert_eq!(
+                all.map(|register| el0_may(cpu, register)),
+                expected,
+                "{bits:#x}"
+            );
+        }
+    }
+
+    #[test]
+    fn user_space_is_told_of_an_output_once() {
+        let machine = machine();
+        let mut vcpu = vcpu(&machine, 0);
+        write_ctl(vcpu.cpu_mut(), Timer::Virtual, ENABLE);
+        assert_eq!(vcpu.run(), Exit::Interrupted);
+        assert_eq!(vcpu.device_irq_level(), DeviceIrqLevel::EL1_VTIMER);
+        // User space knows now; the guest's turning the other one on is news.
+        let cpu = vcpu.cpu_mut();
+        assert_eq!(interrupts::service(cpu), Ok(()));
+        write_ctl(cpu, Timer::Physical, ENABLE);
+        assert_eq!(interrupts::service(cpu), Err(Stop::Exit));
+        assert_eq!(cpu.state.exit.take(), Some(Exit::Interrupted));
+        cpu.state.interrupts.reported = outputs(cpu);
+        // Its turning one off is told with the next other event.
+        write_ctl(cpu, Timer::Physical, 0);
+        assert_eq!(interrupts::service(cpu), Ok(()));
+        cpu.requests().post(understudy_engine::request::INTERRUPT);
+        assert_eq!(interrupts::service(cpu), Err(Stop::Exit));
+        cpu.state.exit = None;
+        // And user space may have its own idea of what it was told.
+        vcpu.set_device_irq_level(DeviceIrqLevel::all());
+        assert_eq!(
+            vcpu.device_irq_level(),
+            DeviceIrqLevel::EL1_VTIMER | DeviceIrqLevel::EL1_PTIMER
+        );
+    }
+
+    #[test]
+    fn waiting_for_an_interrupt_ends_with_the_timer() {
+        let machine = machine();
+        let mut vcpu = vcpu(&machine, 0);
+        for timer in Timer::BOTH {
+            let cpu = vcpu.cpu_mut();
+            write_tval(cpu, timer, FREQUENCY / 500);
+            write_ctl(cpu, timer, ENABLE);
+            assert_eq!(interrupts::service(cpu), Ok(()));
+            assert_eq!(interrupts::wait_for_interrupt(cpu), Ok(0));
+            assert!(read_ctl(cpu, timer) & ISTATUS != 0);
+            write_ctl(cpu, timer, 0);
+        }
+    }
+
+    #[test]
+    fn the_timekeeper_calls_a_vcpu_that_runs() {
+        let machine = machine();
+        let mut vcpu = vcpu(&machine, 0);
+        let cpu = vcpu.cpu_mut();
+        write_tval(cpu, Timer::Virtual, FREQUENCY / 500);
+        write_ctl(cpu, Timer::Virtual, ENABLE);
+        assert_eq!(interrupts::service(cpu), Ok(()));
+        assert_eq!(cpu.requests().pending() & machine::TIMER, 0);
+        // Asked for later, it calls later: not the first time.
+        write_tval(cpu, Timer::Virtual, FREQUENCY / 100);
+        assert_eq!(interrupts::service(cpu), Ok(()));
+        while cpu.requests().pending() & machine::TIMER == 0 {
+            std::thread::yield_now();
+        }
+        assert_eq!(outputs(cpu), DeviceIrqLevel::EL1_VTIMER);
+        assert_eq!(interrupts::service(cpu), Err(Stop::Exit));
+    }
+}

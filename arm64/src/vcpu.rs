@@ -8,8 +8,10 @@
 
 pub mod core_regs;
 pub mod peer;
+#[cfg(test)]
+pub(crate) mod tests;
 
-use crate::debug::{self, step};
+use crate::debug::{self, GuestDebug, step};
 use crate::exit::{Exit, Mmio, syndrome};
 use crate::machine::{Machine, POWER};
 use crate::pvtime::{self, PvTimeError};
@@ -211,6 +213,12 @@ impl Vcpu {
             let (esr, far) = (cpu.state.sys[Reg::ESR_EL1], cpu.state.sys[Reg::FAR_EL1]);
             exceptions::take(cpu, esr, Some(far));
         }
+    }
+
+    /// Debugs the guest as user space asks, from the next run on (KVM API 4.87,
+    /// "KVM_SET_GUEST_DEBUG"). The caller has checked the control bits (DBG-20).
+    pub fn set_guest_debug(&mut self, user: GuestDebug) {
+        debug::set_guest_debug(&mut self.engine.cpu, user);
     }
 
     /// What is pending (KVM API 4.31, "KVM_GET_VCPU_EVENTS").

@@ -203,3 +203,67 @@ impl Peer {
             .take()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_makes_a_request_when_it_changes() {
+        let peer = Peer::new(0, 0);
+        for (line, level, changes) in [
+            (Line::Irq, true, true),
+            (Line::Irq, true, false),
+            (Line::Fiq, false, false),
+            (Line::Fiq, true, true),
+            (Line::Irq, false, true),
+            (Line::Irq, false, false),
+        ] {
+            peer.set_line(line, level);
+            assert_eq!(peer.lines() & line as u32 != 0, level);
+            assert_eq!(peer.requests().take(INTERRUPT) != 0, changes);
+        }
+        assert_eq!(peer.lines(), Line::Fiq as u32);
+    }
+
+    #[test]
+    fn only_a_stopped_vcpu_is_switched_on() {
+        let entry = Entry {
+            pc: 4,
+            x0: 5,
+            big_endian: true,
+        };
+        let peer = Peer::new(0, 0);
+        for state in [MpState::Runnable, MpState::Suspended] {
+            peer.set_mp_state(state);
+            assert!(!peer.power_on(entry));
+            assert_eq!(peer.take_entry(), None);
+            assert_eq!(peer.mp_state(), state);
+        }
+        peer.set_mp_state(MpState::Stopped);
+        peer.requests().take(POWER);
+        assert!(peer.power_on(entry));
+        assert_eq!(peer.requests().pending(), POWER);
+        assert_eq!(peer.mp_state(), MpState::Runnable);
+        assert_eq!(peer.take_entry(), Some(entry));
+        assert_eq!(peer.take_entry(), None);
+    }
+
+    #[test]
+    fn an_event_after_the_look_ends_the_sleep() {
+        let peer = Arc::new(Peer::new(0, 0));
+        let seen = peer.seen();
+        peer.kick();
+        // The event was before the sleep, which does not begin then.
+        assert_eq!(peer.sleep(seen, None), Woken::Event);
+        let seen = peer.seen();
+        let waker = {
+            let peer = peer.clone();
+            std::thread::spawn(move || peer.post(INTERRUPT))
+        };
+        assert_eq!(peer.sleep(seen, None), Woken::Event);
+        waker.join().expect("the waker ends");
+        let nothing = peer.sleep(peer.seen(), Some(Duration::from_micros(10)));
+        assert_eq!(nothing, Woken::Event);
+    }
+}
