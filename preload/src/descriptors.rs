@@ -1,0 +1,158 @@
+//! What a program does to descriptors as such: it closes and duplicates them, and may try to read
+//! them. `/dev/kvm`, VMs and vCPUs have nothing to read or write: EINVAL, as in KVM.
+
+use std::ffi::{c_int, c_uint, c_void};
+use std::os::fd::RawFd;
+
+use libc::{iovec, off64_t, size_t, ssize_t};
+use understudy_kvm::Object;
+
+use crate::{fail, real, registry};
+
+/// `new` is a duplicate of `old`, if the call that made it succeeded.
+fn duplicated(old: RawFd, new: RawFd) -> RawFd {
+    if new >= 0
+        && let Some(object) = registry::find(old)
+    {
+        registry::insert(new, &object);
+    }
+    new
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn close(fd: c_int) -> c_int {
+    registry::remove(fd);
+    // SAFETY: the caller's promise to `close`.
+    unsafe { real::close(fd) }
+}
+
+/// What is forgotten when the kernel closes the descriptors from `first` to `last`.
+pub(crate) fn close_range_begins(first: c_uint, last: c_uint, flags: c_int) {
+    if flags & libc::CLOSE_RANGE_CLOEXEC as c_int == 0 && first <= last {
+        let limit = |fd: c_uint| fd.min(RawFd::MAX as c_uint) as RawFd;
+        registry::remove_range(limit(first)..=limit(last));
+    }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn close_range(first: c_uint, last: c_uint, flags: c_int) -> c_int {
+    close_range_begins(first, last, flags);
+    // SAFETY: the caller's promise to `close_range`.
+    unsafe { real::close_range(first, last, flags) }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn closefrom(low: c_int) {
+    registry::remove_range(low.max(0)..=RawFd::MAX);
+    // SAFETY: the caller's promise to `closefrom`. It returns nothing.
+    unsafe { real::closefrom(low) };
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn dup(fd: c_int) -> c_int {
+    // SAFETY: no condition.
+    duplicated(fd, unsafe { real::dup(fd) })
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn dup2(old: c_int, new: c_int) -> c_int {
+    if old == new {
+        // SAFETY: no condition.
+        return unsafe { real::dup2(old, new) };
+    }
+    replaced(old, new, || {
+        // SAFETY: the caller's promise to `dup2`.
+        unsafe { real::dup2(old, new) }
+    })
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn dup3(old: c_int, new: c_int, flags: c_int) -> c_int {
+    replaced(old, new, || {
+        // SAFETY: the caller's promise to `dup3`.
+        unsafe { real::dup3(old, new, flags) }
+    })
+}
+
+/// Makes `new` a duplicate of `old`. Where that fails, `new` is what it was.
+fn replaced(old: RawFd, new: RawFd, duplicate: impl FnOnce() -> RawFd) -> RawFd {
+    let result = duplicate();
+    if result >= 0 {
+        match registry::find(old) {
+            Some(object) => registry::insert(new, &object),
+            None => registry::remove(new),
+        }
+    }
+    result
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn fcntl64(fd: c_int, command: c_int, arg: u64) -> c_int {
+    // SAFETY: the caller's promise to `fcntl`.
+    let result = unsafe { real::fcntl64(fd, command, arg) };
+    match command {
+        libc::F_DUPFD | libc::F_DUPFD_CLOEXEC => duplicated(fd, result),
+        _ => result,
+    }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn fcntl(fd: c_int, command: c_int, arg: u64) -> c_int {
+    // SAFETY: the same function on 64-bit hosts.
+    unsafe { fcntl64(fd, command, arg) }
+}
+
+/// Whether the descriptor is one that has no bytes.
+pub(crate) fn has_no_bytes(fd: RawFd) -> bool {
+    matches!(registry::find(fd), Some(Object::System(_) | Object::Vm(_) | Object::Vcpu(_)))
+}
+
+/// Defines functions that move bytes, under several names.
+macro_rules! transfers {
+    ($($($name:ident)+ = $real:ident($($arg:ident: $ty:ty),*);)*) => {$($(
+        #[unsafe(no_mangle)]
+        unsafe extern "C" fn $name(fd: c_int, $($arg: $ty),*) -> ssize_t {
+            if has_no_bytes(fd) {
+                return fail(libc::EINVAL) as ssize_t;
+            }
+            // SAFETY: the caller's promise to a function of this name.
+            unsafe { real::$real(fd, $($arg),*) }
+        }
+    )+)*};
+}
+
+transfers! {
+    read = read(buffer: *mut c_void, count: size_t);
+    readv = readv(vector: *const iovec, count: c_int);
+    write = write(buffer: *const c_void, count: size_t);
+    writev = writev(vector: *const iovec, count: c_int);
+}
+
+/// As `transfers`, where the name with 64 is the same function on 64-bit hosts.
+macro_rules! transfers_at {
+    ($($name:ident $name64:ident($buffer:ty);)*) => {$(
+        #[unsafe(no_mangle)]
+        unsafe extern "C" fn $name(
+            fd: c_int, buffer: $buffer, count: size_t, offset: off64_t,
+        ) -> ssize_t {
+            if has_no_bytes(fd) {
+                return fail(libc::EINVAL) as ssize_t;
+            }
+            // SAFETY: the caller's promise to a function of this name.
+            unsafe { real::$name64(fd, buffer, count, offset) }
+        }
+
+        #[unsafe(no_mangle)]
+        unsafe extern "C" fn $name64(
+            fd: c_int, buffer: $buffer, count: size_t, offset: off64_t,
+        ) -> ssize_t {
+            // SAFETY: the caller's promise to a function of this name.
+            unsafe { $name(fd, buffer, count, offset) }
+        }
+    )*};
+}
+
+transfers_at! {
+    pread pread64(*mut c_void);
+    pwrite pwrite64(*const c_void);
+}

@@ -1,0 +1,45 @@
+//! `ioctl` on what [`crate::registry`] knows.
+
+use std::cell::Cell;
+use std::ffi::{c_int, c_long};
+use std::os::fd::{IntoRawFd, OwnedFd, RawFd};
+
+use understudy_abi::ioctl::KVM_RUN;
+use understudy_kvm::{Descriptors, Errno, Object};
+
+use crate::{fail, real, registry};
+
+/// New descriptors go to the process's own.
+struct Process;
+
+impl Descriptors for Process {
+    fn install(&self, object: Object, fd: OwnedFd) -> Result<RawFd, Errno> {
+        let fd = fd.into_raw_fd();
+        registry::insert(fd, &object);
+        Ok(fd)
+    }
+}
+
+thread_local! {
+    static UNBLOCKED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Performs an ioctl if the descriptor is one of ours.
+pub(crate) fn try_ioctl(fd: RawFd, request: u32, arg: u64) -> Option<Result<i64, Errno>> {
+    let object = registry::find(fd)?;
+    if request == KVM_RUN && !UNBLOCKED.replace(true) {
+        understudy_memory::host::unblock_signals();
+    }
+    Some(understudy_kvm::ioctl(&object, &Process, request, arg))
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn ioctl(fd: c_int, request: c_long, arg: u64) -> c_int {
+    // The kernel takes the request as 32 bits, whatever the caller had above them.
+    match try_ioctl(fd, request as u32, arg) {
+        Some(Ok(value)) => value as c_int,
+        Some(Err(errno)) => fail(errno.number()),
+        // SAFETY: the caller's promise to `ioctl`.
+        None => unsafe { real::ioctl(fd, request, arg) },
+    }
+}

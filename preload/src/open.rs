@@ -1,0 +1,172 @@
+//! The open family: which path is `/dev/kvm`, and a descriptor for it.
+
+use std::ffi::{CStr, OsStr, c_char, c_int};
+use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+
+use libc::mode_t;
+use understudy_kvm::Object;
+
+use crate::{fail, real, registry, settings};
+
+/// Whether a path, relative to a directory's descriptor, is that of `/dev/kvm`.
+pub(crate) fn is_kvm(dir: RawFd, path: &CStr) -> bool {
+    // Nearly every path ends here.
+    if !path.to_bytes().ends_with(b"kvm") {
+        return false;
+    }
+    let path = Path::new(OsStr::from_bytes(path.to_bytes()));
+    if path.is_absolute() {
+        return normal(path) == Path::new("/dev/kvm");
+    }
+    let base = match dir {
+        libc::AT_FDCWD => std::env::current_dir(),
+        _ => std::fs::read_link(format!("/proc/self/fd/{dir}")),
+    };
+    base.is_ok_and(|base| normal(&base.join(path)) == Path::new("/dev/kvm"))
+}
+
+/// The path without `.` and `..`, by its words alone.
+fn normal(path: &Path) -> PathBuf {
+    let mut normal = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                normal.pop();
+            }
+            other => normal.push(other),
+        }
+    }
+    normal
+}
+
+/// A new descriptor of the system, as `open("/dev/kvm", flags)` gives; or an errno.
+pub(crate) fn open_system(flags: c_int) -> Result<RawFd, c_int> {
+    if flags & (libc::O_CREAT | libc::O_EXCL) == libc::O_CREAT | libc::O_EXCL {
+        return Err(libc::EEXIST);
+    }
+    if flags & libc::O_DIRECTORY != 0 {
+        return Err(libc::ENOTDIR);
+    }
+    let system = settings::system().map_err(|problem| {
+        eprintln!("understudy: {problem}");
+        libc::ENODEV
+    })?;
+    let cloexec = if flags & libc::O_CLOEXEC != 0 { libc::MFD_CLOEXEC } else { 0 };
+    // SAFETY: a valid name; the descriptor is new, and has no other owner.
+    let fd = unsafe {
+        let fd = libc::memfd_create(c"kvm".as_ptr(), cloexec);
+        if fd < 0 {
+            return Err(*libc::__errno_location());
+        }
+        OwnedFd::from_raw_fd(fd)
+    };
+    let fd = fd.into_raw_fd();
+    registry::insert(fd, &Object::System(system));
+    Ok(fd)
+}
+
+/// Opens a path if it is that of `/dev/kvm`.
+///
+/// # Safety
+///
+/// The path is null or a C string.
+unsafe fn try_open(dir: RawFd, path: *const c_char, flags: c_int) -> Option<c_int> {
+    if path.is_null() {
+        return None;
+    }
+    // SAFETY: the caller's promise.
+    let path = unsafe { CStr::from_ptr(path) };
+    is_kvm(dir, path).then(|| open_system(flags).unwrap_or_else(fail))
+}
+
+/// Defines `open` under several names.
+macro_rules! opens {
+    ($($name:ident($($fd:ident: c_int,)? path $(, $mode:ident: mode_t)?);)*) => {$(
+        #[unsafe(no_mangle)]
+        unsafe extern "C" fn $name(
+            $($fd: c_int,)? path: *const c_char, flags: c_int $(, $mode: mode_t)?
+        ) -> c_int {
+            let dir = libc::AT_FDCWD;
+            $(let dir = { let _ = dir; $fd };)?
+            let mode: mode_t = 0;
+            $(let mode = { let _ = mode; $mode };)?
+            // SAFETY: the caller's promise to a function of this name. `openat` is `open` for
+            // AT_FDCWD, and on 64-bit hosts the names with 64 are the others.
+            unsafe {
+                match try_open(dir, path, flags) {
+                    Some(fd) => fd,
+                    None => real::openat(dir, path, flags, mode),
+                }
+            }
+        }
+    )*};
+}
+
+opens! {
+    open(path, mode: mode_t);
+    open64(path, mode: mode_t);
+    openat(fd: c_int, path, mode: mode_t);
+    openat64(fd: c_int, path, mode: mode_t);
+    __open_2(path);
+    __open64_2(path);
+    __openat_2(fd: c_int, path);
+    __openat64_2(fd: c_int, path);
+}
+
+/// Whether the system may be accessed: everybody may read and write it, nobody execute.
+fn accessible(mode: c_int) -> c_int {
+    if mode & libc::X_OK != 0 { fail(libc::EACCES) } else { 0 }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn access(path: *const c_char, mode: c_int) -> c_int {
+    // SAFETY: the path is a C string, as `access` asks.
+    unsafe {
+        if !path.is_null() && is_kvm(libc::AT_FDCWD, CStr::from_ptr(path)) {
+            return accessible(mode);
+        }
+        real::access(path, mode)
+    }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn faccessat(
+    dir: c_int,
+    path: *const c_char,
+    mode: c_int,
+    flags: c_int,
+) -> c_int {
+    // SAFETY: the path is a C string, as `faccessat` asks.
+    unsafe {
+        if !path.is_null() && is_kvm(dir, CStr::from_ptr(path)) {
+            return accessible(mode);
+        }
+        real::faccessat(dir, path, mode, flags)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsRawFd;
+
+    #[test]
+    fn the_device_is_known_by_its_path() {
+        let here = libc::AT_FDCWD;
+        for path in [c"/dev/kvm", c"//dev/./kvm", c"/dev/../dev/kvm", c"/tmp/../dev/kvm"] {
+            assert!(is_kvm(here, path), "{path:?}");
+        }
+        for path in [c"/dev/kvm0", c"/tmp/kvm", c"kvm", c"", c"/", c"/dev/null"] {
+            assert!(!is_kvm(here, path), "{path:?}");
+        }
+        let dev = std::fs::File::open("/dev").expect("every Linux has it");
+        assert!(is_kvm(dev.as_raw_fd(), c"kvm"));
+        assert!(is_kvm(dev.as_raw_fd(), c"./kvm"));
+        assert!(!is_kvm(dev.as_raw_fd(), c"shm/kvm"));
+        assert!(is_kvm(dev.as_raw_fd(), c"/dev/kvm"));
+        assert!(!is_kvm(-1, c"kvm"));
+    }
+}
