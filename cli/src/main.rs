@@ -1,2 +1,32 @@
 //! The `understudy` command.
-fn main() {}
+
+#![forbid(unsafe_code)]
+
+mod exec;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The Linux KVM API in user space, on software CPUs.
+#[derive(Debug, Parser)]
+#[command(version, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Subcommands,
+}
+
+#[derive(Debug, Subcommand)]
+enum Subcommands {
+    /// Run an unmodified program with Understudy behind /dev/kvm
+    Exec(exec::Exec),
+}
+
+fn main() -> ExitCode {
+    match Arguments::parse().command {
+        Subcommands::Exec(arguments) => {
+            eprintln!("understudy: {}", exec::exec(&arguments));
+            ExitCode::from(2)
+        }
+    }
+}

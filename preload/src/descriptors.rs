@@ -104,28 +104,31 @@ unsafe extern "C" fn fcntl(fd: c_int, command: c_int, arg: u64) -> c_int {
 
 /// Whether the descriptor is one that has no bytes.
 pub(crate) fn has_no_bytes(fd: RawFd) -> bool {
-    matches!(registry::find(fd), Some(Object::System(_) | Object::Vm(_) | Object::Vcpu(_)))
+    matches!(
+        registry::find(fd),
+        Some(Object::System(_) | Object::Vm(_) | Object::Vcpu(_))
+    )
 }
 
-/// Defines functions that move bytes, under several names.
+/// Defines functions that move bytes.
 macro_rules! transfers {
-    ($($($name:ident)+ = $real:ident($($arg:ident: $ty:ty),*);)*) => {$($(
+    ($($name:ident($($arg:ident: $ty:ty),*);)*) => {$(
         #[unsafe(no_mangle)]
         unsafe extern "C" fn $name(fd: c_int, $($arg: $ty),*) -> ssize_t {
             if has_no_bytes(fd) {
                 return fail(libc::EINVAL) as ssize_t;
             }
             // SAFETY: the caller's promise to a function of this name.
-            unsafe { real::$real(fd, $($arg),*) }
+            unsafe { real::$name(fd, $($arg),*) }
         }
-    )+)*};
+    )*};
 }
 
 transfers! {
-    read = read(buffer: *mut c_void, count: size_t);
-    readv = readv(vector: *const iovec, count: c_int);
-    write = write(buffer: *const c_void, count: size_t);
-    writev = writev(vector: *const iovec, count: c_int);
+    read(buffer: *mut c_void, count: size_t);
+    readv(vector: *const iovec, count: c_int);
+    write(buffer: *const c_void, count: size_t);
+    writev(vector: *const iovec, count: c_int);
 }
 
 /// As `transfers`, where the name with 64 is the same function on 64-bit hosts.

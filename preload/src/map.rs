@@ -35,16 +35,29 @@ unsafe fn map_coalesced(
     offset: off64_t,
 ) -> Result<(), ()> {
     let (at, page) = vcpu.coalesced_mmio_page();
-    let Some(at) = (at as off64_t).checked_sub(offset) else { return Ok(()) };
+    let Some(at) = (at as off64_t).checked_sub(offset) else {
+        return Ok(());
+    };
     if at < 0 || at as usize >= length {
         return Ok(());
     }
     let flags = flags & !libc::MAP_FIXED_NOREPLACE | libc::MAP_FIXED;
     // SAFETY: within the mapping that was made a moment ago, and the caller has asked for.
     let mapped = unsafe {
-        map(start.byte_add(at as usize), PAGE_SIZE, prot, flags, page.as_raw_fd(), 0)
+        map(
+            start.byte_add(at as usize),
+            PAGE_SIZE,
+            prot,
+            flags,
+            page.as_raw_fd(),
+            0,
+        )
     };
-    if mapped == MAP_FAILED { Err(()) } else { Ok(()) }
+    if mapped == MAP_FAILED {
+        Err(())
+    } else {
+        Ok(())
+    }
 }
 
 #[unsafe(no_mangle)]

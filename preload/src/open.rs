@@ -54,7 +54,11 @@ pub(crate) fn open_system(flags: c_int) -> Result<RawFd, c_int> {
         eprintln!("understudy: {problem}");
         libc::ENODEV
     })?;
-    let cloexec = if flags & libc::O_CLOEXEC != 0 { libc::MFD_CLOEXEC } else { 0 };
+    let cloexec = if flags & libc::O_CLOEXEC != 0 {
+        libc::MFD_CLOEXEC
+    } else {
+        0
+    };
     // SAFETY: a valid name; the descriptor is new, and has no other owner.
     let fd = unsafe {
         let fd = libc::memfd_create(c"kvm".as_ptr(), cloexec);
@@ -84,15 +88,14 @@ unsafe fn try_open(dir: RawFd, path: *const c_char, flags: c_int) -> Option<c_in
 
 /// Defines `open` under several names.
 macro_rules! opens {
-    ($($name:ident($($fd:ident: c_int,)? path $(, $mode:ident: mode_t)?);)*) => {$(
+    ($($name:ident($([$fd:ident])? path $(, $mode:ident)?);)*) => {$(
         #[unsafe(no_mangle)]
         unsafe extern "C" fn $name(
             $($fd: c_int,)? path: *const c_char, flags: c_int $(, $mode: mode_t)?
         ) -> c_int {
-            let dir = libc::AT_FDCWD;
-            $(let dir = { let _ = dir; $fd };)?
-            let mode: mode_t = 0;
-            $(let mode = { let _ = mode; $mode };)?
+            // The last of these is the argument, if there is one.
+            let (dirs, modes) = ([libc::AT_FDCWD $(, $fd)?], [0 $(, $mode)?]);
+            let (dir, mode) = (dirs[dirs.len() - 1], modes[modes.len() - 1]);
             // SAFETY: the caller's promise to a function of this name. `openat` is `open` for
             // AT_FDCWD, and on 64-bit hosts the names with 64 are the others.
             unsafe {
@@ -106,19 +109,23 @@ macro_rules! opens {
 }
 
 opens! {
-    open(path, mode: mode_t);
-    open64(path, mode: mode_t);
-    openat(fd: c_int, path, mode: mode_t);
-    openat64(fd: c_int, path, mode: mode_t);
+    open(path, mode);
+    open64(path, mode);
+    openat([dir] path, mode);
+    openat64([dir] path, mode);
     __open_2(path);
     __open64_2(path);
-    __openat_2(fd: c_int, path);
-    __openat64_2(fd: c_int, path);
+    __openat_2([dir] path);
+    __openat64_2([dir] path);
 }
 
 /// Whether the system may be accessed: everybody may read and write it, nobody execute.
 fn accessible(mode: c_int) -> c_int {
-    if mode & libc::X_OK != 0 { fail(libc::EACCES) } else { 0 }
+    if mode & libc::X_OK != 0 {
+        fail(libc::EACCES)
+    } else {
+        0
+    }
 }
 
 #[unsafe(no_mangle)]
@@ -156,7 +163,12 @@ mod tests {
     #[test]
     fn the_device_is_known_by_its_path() {
         let here = libc::AT_FDCWD;
-        for path in [c"/dev/kvm", c"//dev/./kvm", c"/dev/../dev/kvm", c"/tmp/../dev/kvm"] {
+        for path in [
+            c"/dev/kvm",
+            c"//dev/./kvm",
+            c"/dev/../dev/kvm",
+            c"/tmp/../dev/kvm",
+        ] {
             assert!(is_kvm(here, path), "{path:?}");
         }
         for path in [c"/dev/kvm0", c"/tmp/kvm", c"kvm", c"", c"/", c"/dev/null"] {

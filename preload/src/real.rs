@@ -47,7 +47,6 @@ macro_rules! next {
 }
 
 next! {
-    open(path: *const c_char, flags: c_int, mode: mode_t) -> c_int;
     openat(dir: c_int, path: *const c_char, flags: c_int, mode: mode_t) -> c_int;
     access(path: *const c_char, mode: c_int) -> c_int;
     faccessat(dir: c_int, path: *const c_char, mode: c_int, flags: c_int) -> c_int;

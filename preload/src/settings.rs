@@ -9,8 +9,8 @@
 
 use std::sync::OnceLock;
 
+use understudy_arm64::machine::{Model, Proposals};
 use understudy_kvm::Kvm;
-use understudy_kvm::settings::{Model, Proposals};
 
 /// The system that the environment asks for. One for the whole process.
 ///
@@ -29,7 +29,11 @@ fn variable(name: &str) -> Option<String> {
 fn from_environment() -> Result<Kvm, String> {
     match variable("UNDERSTUDY_GUEST").as_deref() {
         None | Some("arm64") => {}
-        Some(guest) => return Err(format!("UNDERSTUDY_GUEST: no guests of architecture {guest}")),
+        Some(guest) => {
+            return Err(format!(
+                "UNDERSTUDY_GUEST: no guests of architecture {guest}"
+            ));
+        }
     }
     let model = match variable("UNDERSTUDY_CPU") {
         None => Model::default(),
@@ -40,7 +44,10 @@ fn from_environment() -> Result<Kvm, String> {
             .ok_or_else(|| format!("UNDERSTUDY_CPU: no host CPU model {name}"))?,
     };
     let mut proposals = Proposals::empty();
-    for name in variable("UNDERSTUDY_PROPOSALS").iter().flat_map(|names| names.split(',')) {
+    for name in variable("UNDERSTUDY_PROPOSALS")
+        .iter()
+        .flat_map(|names| names.split(','))
+    {
         proposals |= Proposals::by_name(name)
             .ok_or_else(|| format!("UNDERSTUDY_PROPOSALS: no proposal {name}"))?;
     }

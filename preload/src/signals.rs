@@ -25,15 +25,21 @@ struct Handler {
     info: AtomicBool,
 }
 
-static HANDLERS: [Handler; 65] =
-    [const { Handler { address: AtomicUsize::new(SIG_DFL), info: AtomicBool::new(false) } }; 65];
+static HANDLERS: [Handler; 65] = [const {
+    Handler {
+        address: AtomicUsize::new(SIG_DFL),
+        info: AtomicBool::new(false),
+    }
+}; 65];
 
 extern "C" fn trampoline(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
     // SAFETY: no condition.
     let errno = unsafe { *libc::__errno_location() };
     match interrupt(signal) {
         Disposition::Deliver => {
-            let Some(handler) = HANDLERS.get(signal as usize) else { return };
+            let Some(handler) = HANDLERS.get(signal as usize) else {
+                return;
+            };
             let address = handler.address.load(Ordering::Acquire);
             if address != SIG_DFL && address != SIG_IGN {
                 // SAFETY: the program's handler; one without SA_SIGINFO takes the first argument
@@ -67,10 +73,12 @@ unsafe fn send_again(signal: c_int, info: *mut siginfo_t, context: *mut c_void) 
         libc::sigemptyset(&mut set);
         libc::sigaddset(&mut set, signal);
         libc::pthread_sigmask(libc::SIG_BLOCK, &set, ptr::null_mut());
-        libc::sigaddset(&mut (*context.cast::<libc::ucontext_t>()).uc_sigmask, signal);
+        libc::sigaddset(
+            &mut (*context.cast::<libc::ucontext_t>()).uc_sigmask,
+            signal,
+        );
         let (process, thread) = (libc::getpid(), libc::syscall(libc::SYS_gettid));
-        let sent =
-            libc::syscall(libc::SYS_rt_tgsigqueueinfo, process, thread, signal, info);
+        let sent = libc::syscall(libc::SYS_rt_tgsigqueueinfo, process, thread, signal, info);
         if sent != 0 {
             libc::syscall(libc::SYS_tgkill, process, thread, signal);
         }
@@ -98,10 +106,15 @@ unsafe extern "C" fn sigaction(signal: c_int, new: *const Action, old: *mut Acti
         // SAFETY: libc refuses the number.
         return unsafe { real::sigaction(signal, ptr::null(), old) };
     };
-    let before = (handler.address.load(Ordering::Acquire), handler.info.load(Ordering::Acquire));
+    let before = (
+        handler.address.load(Ordering::Acquire),
+        handler.info.load(Ordering::Acquire),
+    );
     let handled = new.copied().map(|mut new| {
         if new.sa_sigaction != SIG_DFL && new.sa_sigaction != SIG_IGN {
-            handler.info.store(new.sa_flags & SA_SIGINFO != 0, Ordering::Release);
+            handler
+                .info
+                .store(new.sa_flags & SA_SIGINFO != 0, Ordering::Release);
             handler.address.store(new.sa_sigaction, Ordering::Release);
             new.sa_sigaction = trampoline as *const () as usize;
             new.sa_flags |= SA_SIGINFO;

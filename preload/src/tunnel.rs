@@ -63,7 +63,15 @@ fn kernel_result(result: i64) -> i64 {
 fn userfaultfd(flags: u64) -> i64 {
     // SAFETY: the call takes no pointer.
     let call = |flags: u64| unsafe {
-        kernel_result(real::syscall(libc::SYS_userfaultfd, flags as i64, 0, 0, 0, 0, 0))
+        kernel_result(real::syscall(
+            libc::SYS_userfaultfd,
+            flags as i64,
+            0,
+            0,
+            0,
+            0,
+            0,
+        ))
     };
     match call(flags) {
         errno if errno == -i64::from(libc::EPERM) => call(flags | UFFD_USER_MODE_ONLY),
