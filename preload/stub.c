@@ -75,7 +75,28 @@ static u64 length(const char *text)
     return count;
 }
 
-__attribute__((constructor)) static void start(void)
+/*
+ * Programs that this one starts are not ours: their dynamic linker, of another
+ * architecture perhaps, has no use for this library.
+ */
+static void hide(char **environment)
+{
+    static const char variable[] = "LD_PRELOAD=";
+    char **kept = environment;
+
+    for (; *environment; environment++) {
+        u64 i = 0;
+
+        while (variable[i] && (*environment)[i] == variable[i])
+            i++;
+        if (variable[i])
+            *kept++ = *environment;
+    }
+    *kept = 0;
+}
+
+/* The dynamic linker passes what main() gets. */
+__attribute__((constructor)) static void start(int argc, char **argv, char **environment)
 {
     static const char missing[] =
         "understudy: the native library is not loaded into qemu; use `understudy exec`\n";
@@ -85,8 +106,12 @@ __attribute__((constructor)) static void start(void)
     i64 result = tunnel(HELLO, 0, 0, 0);
     const char *problem = result == -EPROTO || result == -EFAULT ? moved : missing;
 
-    if (result == 0)
+    (void)argc;
+    (void)argv;
+    if (result == 0) {
+        hide(environment);
         return;
+    }
     kernel(NR_WRITE, 2, (i64)problem, length(problem), 0, 0, 0);
     kernel(NR_EXIT_GROUP, 2, 0, 0, 0, 0, 0);
 }
