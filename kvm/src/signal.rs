@@ -21,6 +21,7 @@ use std::mem::ManuallyDrop;
 use std::sync::Arc;
 
 use understudy_arm64::vcpu::peer::Peer;
+use understudy_engine::request::EXIT;
 
 /// What the handler of a signal shall do after [`interrupt`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +37,8 @@ thread_local! {
     /// The vCPU that this thread runs. Never dropped by the thread's end, so that first use in a
     /// handler does nothing that is not safe there.
     static RUNNING: RefCell<Option<ManuallyDrop<Arc<Peer>>>> = const { RefCell::new(None) };
+    /// A handler has interrupted the run that is going on.
+    static INTERRUPTED: Cell<bool> = const { Cell::new(false) };
     /// The thread's own signal mask, bit `n - 1` for signal `n`, while a vCPU's own is in force.
     static OWN_MASK: Cell<Option<u64>> = const { Cell::new(None) };
 }
@@ -46,6 +49,7 @@ pub fn interrupt(signal: i32) -> Disposition {
     let running = RUNNING.try_with(|running| match running.try_borrow() {
         Ok(running) => match &*running {
             Some(peer) => {
+                let _ = INTERRUPTED.try_with(|interrupted| interrupted.set(true));
                 peer.kick();
                 true
             }
@@ -94,8 +98,13 @@ impl Drop for Running {
             OWN_MASK.set(None);
         }
         let peer = RUNNING.with(|running| running.try_borrow_mut().ok()?.take());
-        if let Some(peer) = peer {
-            drop(ManuallyDrop::into_inner(peer));
+        let Some(peer) = peer.map(ManuallyDrop::into_inner) else {
+            return;
+        };
+        // A signal that came too late to end this run was handled all the same, and is none for
+        // the next.
+        if INTERRUPTED.replace(false) {
+            peer.requests().take(EXIT);
         }
     }
 }

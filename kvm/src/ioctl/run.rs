@@ -88,6 +88,9 @@ impl Vcpu {
         });
         drop(running);
         self.stats.count(EXITS);
+        if exit == Exit::Interrupted && state.cpu.device_irq_level() & timers == level & timers {
+            self.stats.count(SIGNAL_EXITS);
+        }
         self.report(exit)
     }
 
@@ -97,7 +100,6 @@ impl Vcpu {
         match exit {
             Exit::Interrupted => {
                 page.set_exit_reason(KVM_EXIT_INTR);
-                self.stats.count(SIGNAL_EXITS);
                 return Err(Errno::EINTR);
             }
             Exit::Fault => return Err(Errno::EFAULT),
