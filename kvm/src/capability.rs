@@ -9,6 +9,7 @@ use understudy_abi::cap::*;
 use understudy_abi::common::DirtyLogFlags;
 use understudy_abi::proposals::KVM_CAP_ARM_ID_REG_CONFIGURABLE;
 use understudy_arm64::machine::Proposals;
+use understudy_arm64::sysregs::id::fields;
 
 use crate::system::{Kvm, MAX_VCPUS, NR_MEMSLOTS};
 use crate::vm::Vm;
@@ -48,7 +49,8 @@ pub fn of_system(system: &Kvm, capability: u32) -> i32 {
         | KVM_CAP_ARM_USER_IRQ
         | KVM_CAP_PTP_KVM
         | KVM_CAP_STEAL_TIME
-        | KVM_CAP_COUNTER_OFFSET => 1,
+        | KVM_CAP_COUNTER_OFFSET
+        | KVM_CAP_ARM_SUPPORTED_REG_MASK_RANGES => 1,
         // Hosts with the RAS extension, as all models here are.
         KVM_CAP_ARM_INJECT_SERROR_ESR => 1,
         KVM_CAP_COALESCED_MMIO => KVM_COALESCED_MMIO_PAGE_OFFSET as i32,
@@ -59,6 +61,9 @@ pub fn of_system(system: &Kvm, capability: u32) -> i32 {
         KVM_CAP_ARM_VM_IPA_SIZE => system.ipa_limit() as i32,
         KVM_CAP_ARM_SUPPORTED_BLOCK_SIZES => BLOCK_SIZES,
         KVM_CAP_SET_GUEST_DEBUG2 => GuestDebugControl::all().bits() as i32,
+        // The host's, whatever a VM's ID registers say.
+        KVM_CAP_GUEST_DEBUG_HW_BPS => system.id_field(&fields::DFR0_BRPS) as i32 + 1,
+        KVM_CAP_GUEST_DEBUG_HW_WPS => system.id_field(&fields::DFR0_WRPS) as i32 + 1,
         KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2 => DirtyLogFlags::all().bits() as i32,
         KVM_CAP_ARM_ID_REG_CONFIGURABLE
             if system

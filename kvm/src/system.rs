@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use understudy_abi::{KVM_API_VERSION, PAGE_SIZE, arm64, cap};
 use understudy_arm64::machine::{Model, Proposals, Settings};
+use understudy_arm64::sysregs::id::fields::{self, Field};
 use understudy_memory::host;
 
 use crate::errno::Errno;
@@ -101,10 +102,16 @@ impl Kvm {
         self.check_extension_raw(cap::KVM_CAP_GUEST_DEBUG_HW_WPS)
     }
 
+    /// A field of the host CPU's ID registers.
+    pub(crate) fn id_field(&self, field: &Field) -> u64 {
+        field.get(self.host.model.registers().id(field.register))
+    }
+
     pub(crate) fn ipa_limit(&self) -> u32 {
-        match self.host.model {
-            Model::NeoverseN1 => 48,
-        }
+        // ID_AA64MMFR0_EL1.PARange.
+        const BITS: [u32; 7] = [32, 36, 40, 42, 44, 48, 52];
+        let range = self.id_field(&fields::MMFR0_PARANGE) as usize;
+        BITS.get(range).copied().unwrap_or(MIN_IPA_BITS)
     }
 
     /// `KVM_CREATE_VM` (4.2) of the default type: 40 bits of guest-physical address.

@@ -60,9 +60,6 @@ fn capabilities() {
         KVM_CAP_ARM_PMU_V3,
         KVM_CAP_DIRTY_LOG_RING_ACQ_REL,
         KVM_CAP_DIRTY_LOG_RING_WITH_BITMAP,
-        KVM_CAP_GUEST_DEBUG_HW_BPS,
-        KVM_CAP_GUEST_DEBUG_HW_WPS,
-        KVM_CAP_ARM_SUPPORTED_REG_MASK_RANGES,
     ];
     let reference = [
         (KVM_CAP_IRQCHIP, 1),
@@ -198,7 +195,7 @@ fn vcpu() {
     assert_eq!(zero(request::KVM_GET_ONE_REG), Err(Errno::EINVAL));
     assert_eq!(zero(request::KVM_SET_ONE_REG), Err(Errno::EINVAL));
     assert_eq!(zero(request::KVM_GET_REG_LIST), Err(Errno::E2BIG));
-    assert!(zeros[0] > 80, "n says how many there are");
+    assert!(zeros[0] > 250, "n says how many there are");
     assert!(program.call(vcpu, request::KVM_GET_STATS_FD, 0).is_ok());
     assert_eq!(program.call(vcpu, request::KVM_RUN, 1), Err(Errno::EINVAL));
 }

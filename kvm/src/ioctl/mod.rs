@@ -16,6 +16,7 @@ mod guest_debug;
 mod irq_line;
 mod mp_state;
 mod one_reg;
+mod reg_writable_masks;
 pub(crate) mod run;
 mod signal_mask;
 mod stats_fd;
@@ -37,6 +38,7 @@ pub(crate) const FAMILIES: &[&[Row]] = &[
     create_device::ROWS,
     device_attr::ROWS,
     counter_offset::ROWS,
+    reg_writable_masks::ROWS,
     stats_fd::ROWS,
     run::ROWS,
     vcpu_init::ROWS,

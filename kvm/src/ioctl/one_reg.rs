@@ -14,12 +14,14 @@
 use std::mem::size_of;
 use std::sync::Arc;
 
-use understudy_abi::arm64::kvm_regs;
 use understudy_abi::arm64::reg::*;
+use understudy_abi::arm64::{KVM_NR_SPSR, kvm_regs};
 use understudy_abi::common::{kvm_one_reg, kvm_reg_list};
 use understudy_abi::ioctl::{KVM_GET_ONE_REG, KVM_GET_REG_LIST, KVM_SET_ONE_REG};
 use understudy_arm64::smccc::{FIRMWARE_REGISTERS, SetError};
 use understudy_arm64::sysregs::Reg;
+use understudy_arm64::sysregs::id::fields;
+use understudy_arm64::sysregs::user::{self as sysregs, Error};
 use understudy_arm64::vcpu::core_regs;
 use understudy_arm64::{Cpu, regs, timers};
 use zerocopy::IntoBytes;
@@ -66,7 +68,9 @@ impl Value {
     fn from_ne_bytes(bytes: &[u8]) -> Value {
         match *bytes {
             [a, b, c, d] => Value(u32::from_ne_bytes([a, b, c, d]).into()),
-            [a, b, c, d, e, f, g, h] => Value(u64::from_ne_bytes([a, b, c, d, e, f, g, h]).into()),
+            [a, b, c, d, e, f, g, h] => {
+                Value(u64::from_ne_bytes([a, b, c, d, e, f, g, h]).into())
+            }
             _ => {
                 let mut all = [0; 16];
                 for (to, from) in all.iter_mut().zip(bytes) {
@@ -93,7 +97,13 @@ enum Core {
 }
 
 /// The SPSRs in the order of `kvm_regs.spsr`.
-const SPSRS: [Reg; 1] = [Reg::SPSR_EL1];
+const SPSRS: [Reg; KVM_NR_SPSR] = [
+    Reg::SPSR_EL1,
+    Reg::SPSR_abt,
+    Reg::SPSR_und,
+    Reg::SPSR_irq,
+    Reg::SPSR_fiq,
+];
 
 impl Core {
     /// All of them with their ids, in the order of the list.
@@ -106,9 +116,7 @@ impl Core {
             (core::SP_EL1, Core::Sp(1)),
             (core::ELR_EL1, Core::Elr),
         ];
-        let spsr = (0..)
-            .zip(SPSRS)
-            .map(|(n, reg)| (core::spsr(n), Core::Spsr(reg)));
+        let spsr = (0..).zip(SPSRS).map(|(n, reg)| (core::spsr(n), Core::Spsr(reg)));
         let v = (0..32).map(|n| (core::v(n), Core::V(n as u32)));
         let fp = [(core::FPSR, Core::Fpsr), (core::FPCR, Core::Fpcr)];
         x.chain(special).chain(spsr).chain(v).chain(fp)
@@ -168,6 +176,17 @@ impl Core {
     }
 }
 
+impl From<Error> for Errno {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::NoEnt => Errno::ENOENT,
+            Error::Inval => Errno::EINVAL,
+            Error::Busy => Errno::EBUSY,
+            Error::Perm => Errno::EPERM,
+        }
+    }
+}
+
 impl From<SetError> for Errno {
     fn from(error: SetError) -> Self {
         match error {
@@ -204,15 +223,20 @@ impl State {
         match id & KVM_REG_ARM_COPROC_MASK {
             KVM_REG_ARM_CORE => Ok(Core::find(id)?.get(cpu)),
             KVM_REG_ARM_FW | KVM_REG_ARM_FW_FEAT_BMAP => {
-                let value = self.cpu.machine().firmware_register(id, true);
+                let value = self.cpu.machine().firmware_register(id, self.has_ssbs());
                 Ok(Value(value.ok_or(Errno::ENOENT)?.into()))
             }
             KVM_REG_ARM64_SVE => Err(Errno::ENOENT),
             _ => match timers::get_one_reg(cpu, id) {
                 Some(value) => Ok(Value(value.into())),
-                None => Err(Errno::ENOENT),
+                None => Ok(Value(sysregs::get(cpu, id)?.into())),
             },
         }
+    }
+
+    /// Whether the guest's ID registers have SSBS, on which a firmware register depends.
+    fn has_ssbs(&self) -> bool {
+        self.cpu.machine().id.at_least(&fields::PFR1_SSBS, 1)
     }
 
     /// Sets a register to what `value` gives, which is called with the size of the register.
@@ -234,7 +258,7 @@ impl State {
                 }
                 let Value(value) = value(size_of::<u64>())?;
                 let machine = self.cpu.machine().clone();
-                Ok(machine.set_firmware_register(id, value as u64, true)?)
+                Ok(machine.set_firmware_register(id, value as u64, self.has_ssbs())?)
             }
             KVM_REG_ARM64_SVE => Err(Errno::ENOENT),
             class => {
@@ -247,7 +271,7 @@ impl State {
                 if timers::set_one_reg(cpu, id, value as u64) {
                     return Ok(());
                 }
-                Err(Errno::ENOENT)
+                Ok(sysregs::set(cpu, id, value as u64)?)
             }
         }
     }
@@ -255,7 +279,10 @@ impl State {
     fn reg_list(&self) -> Vec<u64> {
         let core = Core::all().map(|(id, _)| id);
         let firmware = FIRMWARE_REGISTERS.iter().copied();
-        core.chain(firmware).chain(TIMERS).collect()
+        core.chain(firmware)
+            .chain(TIMERS)
+            .chain(sysregs::list())
+            .collect()
     }
 }
 
