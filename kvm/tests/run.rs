@@ -242,7 +242,11 @@ fn system_events_and_hypercalls() {
     assert_eq!((call.nr, call.flags), (0xc600_0003, 1));
     assert_eq!((call.args, call.ret), ([0; 6], 0));
     assert_eq!(guest.get(core::PC), CODE + 4);
-    filter.base = 0xc600_1000;
+    let mut other = kvm_smccc_filter {
+        base: 0xc600_1000,
+        ..filter
+    };
+    attr.addr = &raw mut other as u64;
     assert_eq!(
         guest.program.with(guest.vm, set, &mut attr),
         Err(Errno::EBUSY)

@@ -68,9 +68,7 @@ impl Value {
     fn from_ne_bytes(bytes: &[u8]) -> Value {
         match *bytes {
             [a, b, c, d] => Value(u32::from_ne_bytes([a, b, c, d]).into()),
-            [a, b, c, d, e, f, g, h] => {
-                Value(u64::from_ne_bytes([a, b, c, d, e, f, g, h]).into())
-            }
+            [a, b, c, d, e, f, g, h] => Value(u64::from_ne_bytes([a, b, c, d, e, f, g, h]).into()),
             _ => {
                 let mut all = [0; 16];
                 for (to, from) in all.iter_mut().zip(bytes) {
@@ -116,7 +114,9 @@ impl Core {
             (core::SP_EL1, Core::Sp(1)),
             (core::ELR_EL1, Core::Elr),
         ];
-        let spsr = (0..).zip(SPSRS).map(|(n, reg)| (core::spsr(n), Core::Spsr(reg)));
+        let spsr = (0..)
+            .zip(SPSRS)
+            .map(|(n, reg)| (core::spsr(n), Core::Spsr(reg)));
         let v = (0..32).map(|n| (core::v(n), Core::V(n as u32)));
         let fp = [(core::FPSR, Core::Fpsr), (core::FPCR, Core::Fpcr)];
         x.chain(special).chain(spsr).chain(v).chain(fp)

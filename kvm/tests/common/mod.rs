@@ -207,6 +207,16 @@ impl Memory {
         }
     }
 
+    /// Pages of so many bytes, and one behind them that cannot be accessed.
+    pub fn with_hole(size: usize) -> Memory {
+        let memory = Memory::new(size + 4096);
+        // SAFETY: within the mapping, and nobody has used it yet.
+        let result =
+            unsafe { libc::mprotect(memory.start.add(size).cast(), 4096, libc::PROT_NONE) };
+        assert_eq!(result, 0);
+        memory
+    }
+
     pub fn put(&self, offset: usize, words: &[u32]) {
         assert!(offset + 4 * words.len() <= self.size);
         for (n, word) in words.iter().enumerate() {
