@@ -55,7 +55,7 @@ pub fn translate_flat(cpu: &mut Cpu, memory: &GuestMemory, table: u64) {
     const BLOCK: u64 = 1 << 10 | 3 << 8 | 1;
     /// EL0 may access it.
     const FOR_EL0: u64 = 1 << 6;
-    let mut put = |index: u64, descriptor: u64| {
+    let put = |index: u64, descriptor: u64| {
         let stored = memory.store(table + 8 * index, descriptor);
         stored.expect("the table is in memory");
     };

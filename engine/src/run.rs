@@ -27,7 +27,8 @@ pub struct Engine<A: Arch> {
     /// The state.
     pub cpu: Cpu<A>,
     cache: Cache<A>,
-    fetches: Box<[Option<FetchEntry>; FETCH_ENTRIES]>,
+    /// By page, and one more for a translation that may not be kept.
+    fetches: Box<[Option<FetchEntry>; FETCH_ENTRIES + 1]>,
     regions: Regions,
     tier: Tier,
     epoch: u64,
@@ -62,7 +63,7 @@ impl<A: Arch> Engine<A> {
             tier: Tier::default(),
             cpu: Cpu::new(state, requests),
             cache: Cache::new(),
-            fetches: Box::new([None; FETCH_ENTRIES]),
+            fetches: Box::new([None; FETCH_ENTRIES + 1]),
             epoch: 0,
         }
     }
@@ -128,9 +129,9 @@ impl<A: Arch> Engine<A> {
         }
     }
 
-    /// The page that `pc` is in.
+    /// The page that `pc` is in: its index in `fetches`.
     #[inline(always)]
-    fn fetch(&mut self) -> Result<FetchEntry, Stop> {
+    fn fetch(&mut self) -> Result<usize, Stop> {
         let mode = A::mode(&self.cpu);
         self.cpu.mode = mode;
         let pc = self.cpu.pc;
@@ -140,14 +141,14 @@ impl<A: Arch> Engine<A> {
             Some(entry)
                 if entry.tag == tag && entry.mode == mode && pc & (A::INSN_ALIGN - 1) == 0 =>
             {
-                Ok(*entry)
+                Ok(index)
             }
             _ => self.fetch_slow(tag, mode, index),
         }
     }
 
     #[cold]
-    fn fetch_slow(&mut self, tag: u64, mode: u32, index: usize) -> Result<FetchEntry, Stop> {
+    fn fetch_slow(&mut self, tag: u64, mode: u32, index: usize) -> Result<usize, Stop> {
         let fetch = A::fetch(&mut self.cpu)?;
         if self.cache.full() {
             self.clear();
@@ -159,20 +160,23 @@ impl<A: Arch> Engine<A> {
             page,
             fetch,
         };
-        if fetch.cache {
-            self.fetches[index] = Some(entry);
-        }
-        Ok(entry)
+        let index = if fetch.cache { index } else { FETCH_ENTRIES };
+        self.fetches[index] = Some(entry);
+        Ok(index)
     }
 
     /// Runs one block.
     #[inline(always)]
     fn block(&mut self) -> Result<(), Stop> {
-        let entry = self.fetch()?;
+        let index = self.fetch()?;
+        // Used where it is: to copy it costs as much as a short block.
+        let Some(entry) = &self.fetches[index] else {
+            return Ok(());
+        };
         if entry.fetch.careful {
-            return self.one(entry);
+            return self.one(index);
         }
-        let (mode, host) = (entry.mode, entry.fetch.host);
+        let (mode, host, page) = (entry.mode, entry.fetch.host, entry.page);
         // SAFETY: `host` is what the architecture's fetch gave; entries are flushed when the
         // translation changes.
         let block = unsafe {
@@ -192,7 +196,7 @@ impl<A: Arch> Engine<A> {
             } {
                 return compile::outcome(status);
             }
-            return self.out_of_date(entry);
+            return self.out_of_date(page);
         }
         block.count += 1;
         let hot = match self.tier {
@@ -205,7 +209,7 @@ impl<A: Arch> Engine<A> {
             let now = matches!(self.tier, Tier::Compile(_));
             if !self
                 .regions
-                .request(&mut self.cache, entry.page, mode, offset, now)
+                .request(&mut self.cache, page, mode, offset, now)
             {
                 self.clear();
             }
@@ -216,9 +220,9 @@ impl<A: Arch> Engine<A> {
 
     /// The block at hand is as it was, but others of its region have changed.
     #[cold]
-    fn out_of_date(&mut self, entry: FetchEntry) -> Result<(), Stop> {
+    fn out_of_date(&mut self, page: PageIndex) -> Result<(), Stop> {
         let offset = (self.cpu.pc & PAGE_MASK) as u32;
-        if let Some(block) = self.cache.peek(entry.page, offset) {
+        if let Some(block) = self.cache.peek(page, offset) {
             block.region = None;
             block.count = 0;
         }
@@ -226,7 +230,10 @@ impl<A: Arch> Engine<A> {
     }
 
     /// Runs one instruction by itself, between the architecture's two hooks.
-    fn one(&mut self, entry: FetchEntry) -> Result<(), Stop> {
+    fn one(&mut self, index: usize) -> Result<(), Stop> {
+        let Some(entry) = self.fetches[index] else {
+            return Ok(());
+        };
         A::before_insn(&mut self.cpu)?;
         let (mode, host) = (entry.mode, entry.fetch.host);
         // SAFETY: as in `block`.
@@ -248,7 +255,7 @@ impl<A: Arch> Engine<A> {
     /// One instruction while the architecture says that it is stepping.
     fn step(&mut self) -> Result<(), Stop> {
         let result = match self.fetch() {
-            Ok(entry) => self.one(entry),
+            Ok(index) => self.one(index),
             Err(stop) => {
                 A::after_insn(&mut self.cpu, Some(stop));
                 Err(stop)
