@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod exec;
+mod run;
 
 use std::process::ExitCode;
 
@@ -20,6 +21,8 @@ struct Arguments {
 enum Subcommands {
     /// Run an unmodified program with Understudy behind /dev/kvm
     Exec(exec::Exec),
+    /// Run a guest: so far the embedded demonstration, of a debugged guest with two processes
+    Run(run::Run),
 }
 
 fn main() -> ExitCode {
@@ -28,5 +31,12 @@ fn main() -> ExitCode {
             eprintln!("understudy: {}", exec::exec(&arguments));
             ExitCode::from(2)
         }
+        Subcommands::Run(arguments) => match run::run(&arguments) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("understudy: {error}");
+                ExitCode::FAILURE
+            }
+        },
     }
 }

@@ -51,6 +51,18 @@ impl Default for Tier {
     }
 }
 
+impl Tier {
+    /// What the environment variable `UNDERSTUDY_TIER` says: `interpret`, `compile` (each block, when
+    /// it first runs) or `adaptive`; the default for anything else, and without it.
+    pub fn from_environment() -> Tier {
+        match std::env::var("UNDERSTUDY_TIER").as_deref() {
+            Ok("interpret") => Tier::Interpret,
+            Ok("compile") => Tier::Compile(1),
+            _ => Tier::default(),
+        }
+    }
+}
+
 // SAFETY: the raw pointers in `fetches` are addresses of guest memory, used under the same rules on
 // any thread.
 unsafe impl<A: Arch> Send for Engine<A> where A::State: Send {}
@@ -60,7 +72,7 @@ impl<A: Arch> Engine<A> {
     pub fn new(state: A::State, requests: Arc<Requests>) -> Engine<A> {
         Engine {
             regions: Regions::new(requests.clone()),
-            tier: Tier::default(),
+            tier: Tier::from_environment(),
             cpu: Cpu::new(state, requests),
             cache: Cache::new(),
             fetches: Box::new([None; FETCH_ENTRIES + 1]),

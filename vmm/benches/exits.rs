@@ -1,0 +1,204 @@
+//! What a KVM_RUN costs that ends in an exit: MMIO, and a hardware breakpoint.
+//!
+//! `cargo bench -p understudy-vmm --bench exits`. Where the machine has a real `/dev/kvm` (of x86),
+//! the same client makes the same MMIO exits there, in turn with ours. The last lines say what a
+//! vCPU costs in memory once it has run a loop, and that debugging costs nothing while none is in
+//! use.
+
+use kvm_bindings::kvm_userspace_memory_region as x86_region;
+use std::hint::black_box;
+use std::time::Instant;
+use understudy_abi::arm64::{
+    GuestDebugControl, KVM_ARM_MAX_DBG_REGS, kvm_guest_debug, kvm_guest_debug_arch, kvm_vcpu_init,
+    reg,
+};
+use understudy_abi::common::kvm_userspace_memory_region;
+use understudy_kvm::{Kvm, VcpuExit, VcpuFd, VmFd};
+
+const RAM: u64 = 0x4000_0000;
+const RAM_SIZE: usize = 1 << 20;
+const ROUNDS: u32 = 200_000;
+
+struct Guest {
+    vcpu: VcpuFd,
+    _vm: VmFd,
+    _memory: memmap2::MmapMut,
+}
+
+fn guest(code: &[u32]) -> Guest {
+    let mut memory = memmap2::MmapMut::map_anon(RAM_SIZE).expect("memory for the guest");
+    for (to, word) in memory.chunks_exact_mut(4).zip(code) {
+        to.copy_from_slice(&word.to_le_bytes());
+    }
+    let vm = Kvm::new().and_then(|kvm| kvm.create_vm()).expect("a VM");
+    let region = kvm_userspace_memory_region {
+        slot: 0,
+        flags: 0,
+        guest_phys_addr: RAM,
+        memory_size: RAM_SIZE as u64,
+        userspace_addr: memory.as_mut_ptr() as u64,
+    };
+    // SAFETY: the mapping is used by nothing else, and outlives the VM.
+    unsafe { vm.set_user_memory_region(region) }.expect("a slot");
+    let vcpu = vm.create_vcpu(0).expect("a vCPU");
+    let init = kvm_vcpu_init {
+        target: 5,
+        features: [1 << 2, 0, 0, 0, 0, 0, 0],
+    };
+    vcpu.vcpu_init(&init).expect("KVM_ARM_VCPU_INIT");
+    vcpu.set_one_reg(reg::core::PC, &RAM.to_le_bytes())
+        .expect("PC");
+    Guest {
+        vcpu,
+        _vm: vm,
+        _memory: memory,
+    }
+}
+
+/// Nanoseconds a round, of `ROUNDS`.
+fn nanoseconds(mut round: impl FnMut()) -> f64 {
+    let start = Instant::now();
+    for _ in 0..ROUNDS {
+        round();
+    }
+    start.elapsed().as_nanos() as f64 / ROUNDS as f64
+}
+
+/// STR X1, [X0]; B .-4
+fn mmio() -> Guest {
+    let guest = guest(&[0xf900_0001, 0x17ff_ffff]);
+    guest
+        .vcpu
+        .set_one_reg(reg::core::x(0), &0x900_0000u64.to_le_bytes())
+        .expect("X0");
+    guest
+}
+
+fn mmio_round(guest: &mut Guest) {
+    match guest.vcpu.run() {
+        Ok(VcpuExit::MmioWrite(address, data)) => {
+            black_box((address, data));
+        }
+        other => panic!("a store to no memory: {other:?}"),
+    }
+}
+
+/// ADD X1, X1, #1; NOP; B .-8, with a breakpoint on the NOP that the client moves to the ADD and
+/// back, so that each run goes on and hits the next.
+fn breakpoints() -> Guest {
+    guest(&[0x9100_0421, 0xd503_201f, 0x17ff_fffe])
+}
+
+fn set_breakpoint(vcpu: &VcpuFd, address: u64) {
+    let none = [0; KVM_ARM_MAX_DBG_REGS];
+    let mut arch = kvm_guest_debug_arch {
+        dbg_bcr: none,
+        dbg_bvr: none,
+        dbg_wcr: none,
+        dbg_wvr: none,
+    };
+    arch.dbg_bcr[0] = 0xf << 5 | 0b11 << 1 | 1;
+    arch.dbg_bvr[0] = address;
+    let control = GuestDebugControl::ENABLE | GuestDebugControl::USE_HW;
+    let settings = kvm_guest_debug {
+        control: control.bits(),
+        pad: 0,
+        arch,
+    };
+    vcpu.set_guest_debug(&settings)
+        .expect("KVM_SET_GUEST_DEBUG");
+}
+
+/// The same MMIO loop for real-mode x86, on the machine's own KVM.
+fn real_kvm() -> Option<impl FnMut()> {
+    let kvm = kvm_ioctls::Kvm::new().ok()?;
+    let vm = kvm.create_vm().ok()?;
+    let mut memory = memmap2::MmapMut::map_anon(0x1000).ok()?;
+    // mov [0x8000], al; jmp .-3
+    memory[..5].copy_from_slice(&[0xa2, 0x00, 0x80, 0xeb, 0xfb]);
+    let region = x86_region {
+        slot: 0,
+        flags: 0,
+        guest_phys_addr: 0x1000,
+        memory_size: 0x1000,
+        userspace_addr: memory.as_mut_ptr() as u64,
+    };
+    // SAFETY: the mapping is used by nothing else, and is kept with the vCPU.
+    unsafe { vm.set_user_memory_region(region) }.ok()?;
+    let mut vcpu = vm.create_vcpu(0).ok()?;
+    let mut sregs = vcpu.get_sregs().ok()?;
+    sregs.cs.base = 0;
+    sregs.cs.selector = 0;
+    vcpu.set_sregs(&sregs).ok()?;
+    let mut regs = vcpu.get_regs().ok()?;
+    regs.rip = 0x1000;
+    regs.rflags = 2;
+    vcpu.set_regs(&regs).ok()?;
+    Some(move || {
+        let _keep = (&vm, &memory);
+        match vcpu.run() {
+            Ok(kvm_ioctls::VcpuExit::MmioWrite(address, data)) => {
+                black_box((address, data));
+            }
+            other => panic!("a store to no memory: {other:?}"),
+        }
+    })
+}
+
+/// Resident bytes of this process.
+fn resident() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = statm
+        .split(' ')
+        .nth(1)
+        .and_then(|n| n.parse::<u64>().ok())
+        .unwrap_or(0);
+    pages * 4096
+}
+
+fn main() {
+    let mut best = [f64::MAX; 3];
+    let mut ours = mmio();
+    let mut peer = real_kvm();
+    let mut broken = breakpoints();
+    for _ in 0..5 {
+        best[0] = best[0].min(nanoseconds(|| mmio_round(&mut ours)));
+        if let Some(peer) = &mut peer {
+            best[1] = best[1].min(nanoseconds(peer));
+        }
+        let mut at = 0;
+        best[2] = best[2].min(nanoseconds(|| {
+            set_breakpoint(&broken.vcpu, RAM + at);
+            match broken.vcpu.run() {
+                Ok(VcpuExit::Debug(exit)) => black_box(exit),
+                other => panic!("a breakpoint: {other:?}"),
+            };
+            at ^= 4;
+        }));
+    }
+    println!("KVM_RUN to an MMIO exit          {:>8.0} ns", best[0]);
+    match peer {
+        Some(_) => println!("the same on this machine's KVM    {:>8.0} ns", best[1]),
+        None => println!("this machine has no KVM to compare with"),
+    }
+    println!(
+        "breakpoint set, run, debug exit  {:>8.0} ns  ({:.2} million a second)",
+        best[2],
+        1e3 / best[2]
+    );
+
+    let before = resident();
+    // SUBS X0, X0, #1; B.NE .-4; STR X1, [X2]
+    let mut one = guest(&[0xf100_0400, 0x54ff_ffe1, 0xf900_0041]);
+    one.vcpu
+        .set_one_reg(reg::core::x(0), &100_000_000u64.to_le_bytes())
+        .expect("X0");
+    one.vcpu
+        .set_one_reg(reg::core::x(2), &0x900_0000u64.to_le_bytes())
+        .expect("X2");
+    mmio_round(&mut one);
+    println!(
+        "a vCPU that has run a loop        {:>8.1} MiB resident",
+        (resident() - before) as f64 / (1 << 20) as f64
+    );
+}
