@@ -172,7 +172,8 @@ fn power(cpu: &mut Cpu) -> Result<bool, Stop> {
     Ok(true)
 }
 
-fn reset_on_entry(cpu: &mut Cpu) {
+/// Becomes what a PSCI CPU_ON of another vCPU has asked for, if one has.
+pub(crate) fn reset_on_entry(cpu: &mut Cpu) {
     if let Some(entry) = cpu.state.peer.take_entry() {
         crate::vcpu::reset(cpu, Some(entry));
     }

@@ -48,6 +48,7 @@ use fault::{Abort, Fault};
 use regime::Regime;
 use understudy_engine::arch::{AccessKind, Fetch, Frame, Target};
 use understudy_engine::emit::{Align, Mem, Stop};
+use understudy_memory::AccessError;
 use walk::Page;
 
 /// Bits of a physical address that the processor has (ID_AA64MMFR0_EL1.PARange of the model).
@@ -313,7 +314,16 @@ pub(crate) fn translate(
     let memory = &cpu.state.machine.memory;
     let slot = match memory.lookup(physical) {
         Some(slot) if !(slot.readonly && kind.writes()) => slot,
-        _ => {
+        slot => {
+            // Stage 2 takes an atomic access for a read as long as its page is not there (Arm ARM,
+            // ESR_EL2, ISS of a Data Abort, WnR), so KVM makes the page present before it finds it
+            // read-only.
+            if slot.is_some() && kind == AccessKind::Atomic {
+                match memory.load::<u8>(physical) {
+                    Err(AccessError::HostFault) => return Err(crate::vcpu::host_fault(cpu)),
+                    Ok(_) | Err(AccessError::NoSlot | AccessError::ReadOnly) => {}
+                }
+            }
             cpu.state.run.fault.address = address;
             return Ok(Target::Device(physical));
         }

@@ -17,7 +17,7 @@ use crate::machine::{Machine, POWER};
 use crate::pvtime::{self, PvTimeError};
 use crate::state::State;
 use crate::sysregs::{self, Reg};
-use crate::{Arm64, Cpu, exceptions, mmu, regs, timers};
+use crate::{Arm64, Cpu, exceptions, interrupts, mmu, regs, timers};
 use peer::{Entry, MpState, Peer};
 use std::sync::Arc;
 use understudy_abi::arm64::{DeviceIrqLevel, VcpuFeatures};
@@ -213,6 +213,12 @@ impl Vcpu {
             let (esr, far) = (cpu.state.sys[Reg::ESR_EL1], cpu.state.sys[Reg::FAR_EL1]);
             exceptions::take(cpu, esr, Some(far));
         }
+    }
+
+    /// Resets the vCPU if a PSCI CPU_ON has asked for that since it last ran. Its registers are to
+    /// be read and written after this only.
+    pub fn settle_reset(&mut self) {
+        interrupts::reset_on_entry(&mut self.engine.cpu);
     }
 
     /// Debugs the guest as user space asks, from the next run on (KVM API 4.87,
