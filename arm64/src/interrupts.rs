@@ -113,8 +113,8 @@ pub(crate) fn service(cpu: &mut Cpu) -> Result<(), Stop> {
             cpu.state.exit = Some(Exit::Interrupted);
             return Err(Stop::Exit);
         }
-        let requests = cpu.requests().clone();
-        let taken = requests.take(POWER | NEW_EPOCH | FLUSH_TLB | FLUSH_STORES | INTERRUPT | TIMER);
+        let all = POWER | NEW_EPOCH | FLUSH_TLB | FLUSH_STORES | INTERRUPT | TIMER;
+        let taken = cpu.requests().take(all);
         if taken & FLUSH_TLB != 0 {
             mmu::flush_requested(cpu);
         }
@@ -141,15 +141,14 @@ pub(crate) fn service(cpu: &mut Cpu) -> Result<(), Stop> {
 
 /// Follows the power state; false if the requests are to be looked at again.
 fn power(cpu: &mut Cpu) -> Result<bool, Stop> {
-    let peer = cpu.state.peer.clone();
-    match peer.mp_state() {
+    match cpu.state.peer.mp_state() {
         MpState::Runnable => {}
         MpState::Stopped => {
             sleep_until(cpu, |cpu| {
                 cpu.requests().pending() & EXIT != 0
                     || cpu.state.peer.mp_state() != MpState::Stopped
             });
-            peer.requests().post(POWER);
+            cpu.requests().post(POWER);
             return Ok(false);
         }
         MpState::Suspended => {
@@ -157,7 +156,7 @@ fn power(cpu: &mut Cpu) -> Result<bool, Stop> {
             reset_on_entry(cpu);
             wait(cpu);
             // The state stays until user space changes it.
-            peer.requests().post(POWER);
+            cpu.requests().post(POWER);
             if runnable(cpu) {
                 cpu.state.exit = Some(Exit::SystemEvent(crate::exit::SystemEvent {
                     kind: understudy_abi::exit::KVM_SYSTEM_EVENT_WAKEUP,
@@ -172,7 +171,7 @@ fn power(cpu: &mut Cpu) -> Result<bool, Stop> {
     Ok(true)
 }
 
-/// Becomes what a PSCI CPU_ON of another vCPU has asked for, if one has.
+/// Makes the reset that a PSCI CPU_ON has asked for.
 pub(crate) fn reset_on_entry(cpu: &mut Cpu) {
     if let Some(entry) = cpu.state.peer.take_entry() {
         crate::vcpu::reset(cpu, Some(entry));

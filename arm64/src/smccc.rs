@@ -11,6 +11,7 @@
 
 use crate::exit::Exit;
 use crate::machine::{Machine, Model};
+use crate::sysregs::id::fields;
 use crate::timers::{self, Timer};
 use crate::vcpu::core_regs;
 use crate::{Cpu, psci, pvtime};
@@ -469,8 +470,8 @@ fn arch_features(cpu: &Cpu, machine: &Machine) -> u64 {
 }
 
 /// Whether the guest's ID registers have SSBS.
-fn has_ssbs(_cpu: &Cpu) -> bool {
-    true
+fn has_ssbs(cpu: &Cpu) -> bool {
+    cpu.state.machine.id.at_least(&fields::PFR1_SSBS, 1)
 }
 
 /// Wall-clock time and the counter that the guest asks for, taken together.

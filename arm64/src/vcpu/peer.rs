@@ -3,7 +3,7 @@
 
 use crate::machine::POWER;
 use rustix::thread::futex;
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use understudy_engine::request::{EXIT, INTERRUPT, Requests};
@@ -53,6 +53,8 @@ pub struct Peer {
     state: AtomicU8,
     /// Held while the power state changes.
     entry: Mutex<Option<Entry>>,
+    /// Whether there is an entry.
+    entering: AtomicBool,
     /// Counts what may have woken the vCPU; it sleeps on this.
     events: AtomicU32,
 }
@@ -81,6 +83,7 @@ impl Peer {
             lines: AtomicU32::new(0),
             state: AtomicU8::new(MpState::Runnable as u8),
             entry: Mutex::new(None),
+            entering: AtomicBool::new(false),
             events: AtomicU32::new(0),
         }
     }
@@ -189,6 +192,7 @@ impl Peer {
             return false;
         }
         *pending = Some(entry);
+        self.entering.store(true, Ordering::SeqCst);
         self.state.store(MpState::Runnable as u8, Ordering::SeqCst);
         drop(pending);
         self.post(POWER);
@@ -197,10 +201,12 @@ impl Peer {
 
     /// The entry that PSCI CPU_ON has asked for, once.
     pub(crate) fn take_entry(&self) -> Option<Entry> {
-        self.entry
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
+        if !self.entering.load(Ordering::SeqCst) {
+            return None;
+        }
+        let mut entry = self.entry.lock().unwrap_or_else(PoisonError::into_inner);
+        self.entering.store(false, Ordering::SeqCst);
+        entry.take()
     }
 }
 
