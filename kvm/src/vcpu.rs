@@ -95,11 +95,15 @@ impl Vcpu {
         }
     }
 
-    /// The same once the vCPU is initialised; ENOEXEC before.
+    /// The same once the vCPU is initialised; ENOEXEC before. A reset that it owes is made first
+    /// (IDR-4).
     pub(crate) fn lock_initialized(&self) -> Result<MutexGuard<'_, State>, Errno> {
-        let state = self.lock();
+        let mut state = self.lock();
         match state.cpu.features() {
-            Some(_) => Ok(state),
+            Some(_) => {
+                state.cpu.settle_reset();
+                Ok(state)
+            }
             None => Err(Errno::ENOEXEC),
         }
     }
