@@ -66,7 +66,7 @@ pub fn write(cpu: &mut Cpu, word: u32, value: u64) -> Result<(), Stop> {
         Write::By(write) => write(cpu, value)?,
     }
     if register.trap_write.contains(Accesses::TVM) {
-        watch_caches(cpu, register);
+        watch_caches(cpu);
     }
     Ok(())
 }
@@ -107,10 +107,10 @@ fn admit(cpu: &mut Cpu, el0: El0, writes: bool, accesses: Accesses, word: u32) -
     Ok(())
 }
 
-/// KVM watches the registers that control translation until the guest has turned its caches on.
-fn watch_caches(cpu: &mut Cpu, register: &Register) {
+/// KVM watches the registers that control translation until a write to one finds the caches on.
+fn watch_caches(cpu: &mut Cpu) {
     let on = cpu.state.sys[Reg::SCTLR_EL1] & SCTLR_CACHES == SCTLR_CACHES;
-    if cpu.state.sys.watch_caches && on && register.name == "SCTLR_EL1" {
+    if cpu.state.sys.watch_caches && on {
         cpu.state.sys.watch_caches = false;
         traps::update(cpu);
     }

@@ -254,8 +254,7 @@ pub static REGISTERS: &[Register] = {
     R::stored("DISR_EL1",      [3,0,12,1,1], DISR_EL1, 0),
     // The one register of the GIC that a VM without one has: it says that there are others.
     R::raz_wi("ICC_SRE_EL1",   [3,0,12,12,5]).read(Read::Constant(s::ICC_SRE)),
-    R::stored("CONTEXTIDR_EL1", [3,0,13,0,1], CONTEXTIDR_EL1, 0).trap_write(TVM)
-        .then(s::breakpoints_changed),
+    R::stored("CONTEXTIDR_EL1", [3,0,13,0,1], CONTEXTIDR_EL1, 0).trap_write(TVM),
     R::slot("TPIDR_EL1",       [3,0,13,0,4], regs::TPIDR_EL1),
     R::stored("CNTKCTL_EL1",   [3,0,14,1,0], CNTKCTL_EL1, 0),
 

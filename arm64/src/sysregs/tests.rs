@@ -380,11 +380,27 @@ fn emulated_accesses_are_marked() {
     // has cleaned them by set and way.
     let ttbr0 = [3, 0, 2, 0, 0];
     assert!(emulated(&mut vcpu, ttbr0, false));
+    assert!(emulated(&mut vcpu, ttbr0, false));
     assert!(!emulated(&mut vcpu, ttbr0, true));
     assert_eq!(msr(&mut vcpu, SCTLR, 1 << 2 | 1), Ok(()));
     assert!(!emulated(&mut vcpu, ttbr0, false));
     assert!(emulated(&mut vcpu, [1, 0, 7, 14, 2], false), "DC CISW");
     assert!(emulated(&mut vcpu, ttbr0, false));
+    assert!(
+        !emulated(&mut vcpu, ttbr0, false),
+        "that one has found the caches on"
+    );
+}
+
+/// ESR-10: nothing of ESR_EL1 is lost, whoever writes it.
+#[test]
+fn syndromes_are_64_bits_wide() {
+    const ESR: Op = [3, 0, 5, 2, 0];
+    let mut vcpu = vcpu();
+    assert_eq!(msr(&mut vcpu, ESR, 0x1234_5678_9abc_def0), Ok(()));
+    assert_eq!(get(&vcpu, ESR), Ok(0x1234_5678_9abc_def0));
+    assert_eq!(set(&mut vcpu, ESR, !0), Ok(()));
+    assert_eq!(mrs(&mut vcpu, ESR), Ok(!0));
 }
 
 #[test]

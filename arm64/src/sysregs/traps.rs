@@ -37,20 +37,16 @@ bitflags! {
         const TDOSA = 1 << 9;
         /// The debug ROM address.
         const TDRA = 1 << 10;
-        /// The GIC's SGI and common registers.
-        const GIC = 1 << 11;
         /// TLB maintenance for the Outer Shareable domain.
-        const TTLBOS = 1 << 12;
+        const TTLBOS = 1 << 11;
         /// TLB maintenance by range of addresses.
-        const TLBIRANGE = 1 << 13;
+        const TLBIRANGE = 1 << 12;
         /// AT S1E1RP and AT S1E1WP.
-        const ATS1E1P = 1 << 14;
-        /// AT S1E1A.
-        const ATS1E1A = 1 << 15;
+        const ATS1E1P = 1 << 13;
         /// TCR2_EL1.
-        const TCR2 = 1 << 16;
+        const TCR2 = 1 << 14;
         /// PIR_EL1 and PIRE0_EL1.
-        const PIR = 1 << 17;
+        const PIR = 1 << 15;
     }
 }
 
@@ -97,11 +93,8 @@ impl Traps {
         unless(Accesses::TTLBOS, id.at_least(&fields::ISAR0_TLB, 1));
         unless(Accesses::TLBIRANGE, id.at_least(&fields::ISAR0_TLB, 2));
         unless(Accesses::ATS1E1P, id.at_least(&fields::MMFR1_PAN, 2));
-        unless(Accesses::ATS1E1A, id.at_least(&fields::ISAR2_ATS1A, 1));
         unless(Accesses::TCR2, id.at_least(&fields::MMFR3_TCRX, 1));
         unless(Accesses::PIR, id.at_least(&fields::MMFR3_S1PIE, 1));
-        // There is no interrupt controller with system registers; one that offers them clears this.
-        undefined |= Accesses::GIC;
         Traps {
             undefined,
             emulated: emulated.difference(undefined),
