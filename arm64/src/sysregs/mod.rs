@@ -36,14 +36,17 @@ pub use user::first_run;
 use crate::Cpu;
 use register::{Read, Reset};
 
-/// Gives the system registers their values after a reset: KVM_ARM_VCPU_INIT and PSCI CPU_ON. The
-/// VM's ID registers stay as they are (IDR-3).
+/// Gives the system registers their values after a reset: KVM_ARM_VCPU_INIT and PSCI CPU_ON. What
+/// identifies the processor stays as it is, once it has its values: the VM's ID registers (IDR-3),
+/// and the vCPU's MPIDR_EL1, CLIDR_EL1 and those behind CSSELR_EL1.
 pub fn reset(cpu: &mut Cpu) {
     for register in table::REGISTERS {
         let value = match register.reset {
             Reset::None => continue,
             Reset::To(value) => value,
             Reset::By(value) => value(cpu),
+            Reset::Once(_) if cpu.state.sys.identified => continue,
+            Reset::Once(value) => value(cpu),
         };
         if let (None, Read::Slot(slot)) = (register.storage(), register.read) {
             cpu.set_slot(slot, value);
@@ -54,9 +57,10 @@ pub fn reset(cpu: &mut Cpu) {
     for reg in [Reg::SPSR_abt, Reg::SPSR_und, Reg::SPSR_irq, Reg::SPSR_fiq] {
         cpu.state.sys[reg] = 0;
     }
-    cpu.state.sys.ccsidr = None;
-    let id = cpu.state.peer.id();
-    cpu.state.peer.set_mpidr(guest_id::mpidr_of(id));
+    if !std::mem::replace(&mut cpu.state.sys.identified, true) {
+        let id = cpu.state.peer.id();
+        cpu.state.peer.set_mpidr(guest_id::mpidr_of(id));
+    }
     cpu.state.sys.watch_caches = true;
     special::breakpoints_changed(cpu);
     special::translation_changed(cpu);

@@ -91,6 +91,9 @@ pub enum Reset {
     To(u64),
     /// One that depends on the vCPU.
     By(fn(&Cpu) -> u64),
+    /// The same, at the vCPU's first reset; later ones leave the register as it is, as it is one of
+    /// those that identify the processor.
+    Once(fn(&Cpu) -> u64),
 }
 
 /// How user space sees a register.
@@ -266,6 +269,12 @@ impl Register {
     /// With a reset value that depends on the vCPU.
     pub(super) const fn reset(mut self, reset: fn(&Cpu) -> u64) -> Register {
         self.reset = Reset::By(reset);
+        self
+    }
+
+    /// With a value that depends on the vCPU at its first reset, and that it keeps.
+    pub(super) const fn reset_once(mut self, reset: fn(&Cpu) -> u64) -> Register {
+        self.reset = Reset::Once(reset);
         self
     }
 

@@ -69,6 +69,8 @@ pub struct SysRegs {
     values: [u64; Reg::ALL.len()],
     /// CCSIDR_EL1 by CSSELR_EL1, once user space has set any (KVM_REG_ARM_DEMUX).
     pub(super) ccsidr: Option<[u32; CACHES]>,
+    /// The registers that identify the vCPU have their values.
+    pub(super) identified: bool,
     /// What EL2 traps; see [`super::traps::update`].
     pub traps: Traps,
     /// KVM watches for the guest to turn its caches on; one of the things that the traps depend on.
@@ -99,6 +101,7 @@ impl Default for SysRegs {
         SysRegs {
             values: [0; Reg::ALL.len()],
             ccsidr: None,
+            identified: false,
             traps: Traps::default(),
             watch_caches: false,
             emulated: false,

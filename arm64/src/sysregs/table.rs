@@ -261,7 +261,7 @@ pub static REGISTERS: &[Register] = {
     // op1 1 and 2: caches.
     R::reads("CCSIDR_EL1",     [3,1,0, 0,0], guest_id::read_ccsidr).trap(Accesses::TID2),
     R::stored("CLIDR_EL1",     [3,1,0, 0,1], CLIDR_EL1, 0).trap(Accesses::TID2)
-        .write(Write::Undefined).reset(guest_id::reset_clidr)
+        .write(Write::Undefined).reset_once(guest_id::reset_clidr)
         .user(User::Checked(CLIDR_EL1, user::check_clidr, s::nothing)),
     R::invariant("AIDR_EL1",   [3,1,0, 0,7], guest_id::aidr, guest_id::user_aidr)
         .trap(Accesses::TID1),

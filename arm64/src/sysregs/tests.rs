@@ -465,12 +465,47 @@ fn clidr_cannot_claim_what_ctr_denies() {
         "LoUU and LoUIS are 0"
     );
     assert_eq!(set(&mut vcpu, CLIDR, 1 << 24 | 1 << 21), Ok(()));
+
+    // A vCPU that is initialised now has a CLIDR_EL1 made up from that CTR_EL0.
+    let other = add(&vcpu.machine().clone());
+    assert_eq!(get(&other, CLIDR), Ok(0x0920_0003));
+}
+
+/// IDR-3: a later KVM_ARM_VCPU_INIT keeps what identifies the processor, and resets the rest, as
+/// the reference does.
+#[test]
+fn a_later_init_keeps_the_identity() {
+    let ccsidr = understudy_abi::arm64::reg::ccsidr(2);
+    let mut vcpu = vcpu();
+    let kept: [(Op, u64); 4] = [
+        ([3, 0, 0, 0, 5], 0x8000_0701), // MPIDR_EL1
+        ([3, 1, 0, 0, 1], 0x0100_0001), // CLIDR_EL1
+        ([3, 3, 0, 0, 1], 0x8444_c004), // CTR_EL0
+        ([3, 0, 0, 6, 0], 0),           // ID_AA64ISAR0_EL1
+    ];
+    let reset: [(Op, u64, u64); 6] = [
+        ([3, 2, 0, 0, 0], 2, register::UNKNOWN),  // CSSELR_EL1
+        ([3, 3, 13, 0, 2], 7, register::UNKNOWN), // TPIDR_EL0
+        (OSLSR, 0xa, 8),
+        (SCTLR, 1, 0x00c5_0078),
+        ([2, 0, 0, 0, 4], 9, 0),     // DBGBVR0_EL1
+        ([3, 4, 5, 3, 0], 9, 0x700), // FPEXC32_EL2
+    ];
+    for (op, value) in kept {
+        assert_eq!(set(&mut vcpu, op, value), Ok(()));
+    }
+    for (op, value, _) in reset {
+        assert_eq!(set(&mut vcpu, op, value), Ok(()));
+    }
+    assert_eq!(user::set(vcpu.cpu_mut(), ccsidr, 0x700f_e01a), Ok(()));
     vcpu.init(VcpuFeatures::PSCI_0_2);
-    assert_eq!(
-        get(&vcpu, CLIDR),
-        Ok(0x0920_0003),
-        "fabricated from CTR_EL0"
-    );
+    for (op, value) in kept {
+        assert_eq!(get(&vcpu, op), Ok(value), "{op:?}");
+    }
+    for (op, _, value) in reset {
+        assert_eq!(get(&vcpu, op), Ok(value), "{op:?}");
+    }
+    assert_eq!(user::get(vcpu.cpu(), ccsidr), Ok(0x700f_e01a));
 }
 
 #[test]
