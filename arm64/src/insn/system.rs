@@ -4,12 +4,13 @@
 use super::alu::{Flags, set_flags};
 use super::{Decoded, Operands, Outcome, fp_trap, mode};
 use crate::fp::{fpcr, fpsr};
+use crate::mmu::tlbi;
 use crate::regs::{self, read_x, write_x};
 use crate::state::pstate;
 use crate::{Arm64, Cpu, exceptions, interrupts, sysregs};
 use understudy_engine::arch::Def;
 use understudy_engine::def;
-use understudy_engine::emit::{Cmp, Effects, Emit, Helper, Slot, Unary};
+use understudy_engine::emit::{Cmp, Effects, Emit, Helper, Slot, SlotSet, Unary};
 
 /// Decodes an instruction of these classes: bits 31:24 are 0xd5.
 pub fn decode(mode: u32, o: &Operands) -> Option<Decoded> {
@@ -78,7 +79,7 @@ helpers! {
 fn barrier(o: &Operands) -> Option<Definition> {
     Some(match o.bits(5, 3) {
         0b010 => def!(Arm64, "CLREX", clrex),
-        0b100 => def!(Arm64, "DSB", fence),
+        0b100 => def!(Arm64, "DSB", dsb),
         // Where the host keeps loads in order, and stores, only a store before a load needs more.
         0b101 if cfg!(target_arch = "x86_64") && o.bits(8, 2) != 0b11 => {
             def!(Arm64, "DMB", nop)
@@ -97,6 +98,25 @@ fn clrex<E: Emit<Arch = Arm64>>(e: &mut E, _: &Operands) -> Result<(), E::Stop> 
 
 fn fence<E: Emit<Arch = Arm64>>(e: &mut E, _: &Operands) -> Result<(), E::Stop> {
     e.fence();
+    Ok(())
+}
+
+static COMPLETE: Helper<Arm64> = Helper {
+    name: "dsb",
+    call: |cpu, _| {
+        tlbi::complete(cpu);
+        Ok(0)
+    },
+    effects: Effects {
+        reads: SlotSet::NONE,
+        writes: SlotSet::NONE,
+        stops: true,
+    },
+};
+
+fn dsb<E: Emit<Arch = Arm64>>(e: &mut E, _: &Operands) -> Result<(), E::Stop> {
+    e.fence();
+    e.call(&COMPLETE, &[])?;
     Ok(())
 }
 

@@ -5,7 +5,7 @@
 
 use super::{PAGE, flush, flush_requested};
 use crate::Cpu;
-use understudy_engine::request::FLUSH_TLB;
+use understudy_engine::request::{FLUSH_TLB, INTERRUPT};
 
 /// Which translations a TLBI by address concerns.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -72,6 +72,8 @@ pub fn complete(cpu: &mut Cpu) {
     machine.broadcast_and_wait(Some(index), FLUSH_TLB, || {
         if cpu.requests().take(FLUSH_TLB) != 0 {
             flush_requested(cpu);
+            // Where instructions come from is looked up again by the dispatcher.
+            cpu.requests().post(INTERRUPT);
         }
     });
 }
