@@ -111,6 +111,8 @@ pub struct SlowPaths {
     pub store: u64,
     /// `(cpu, address, value, value, mem)`
     pub store_pair: u64,
+    /// `(cpu, helper, a, b, c, d)`, for helpers that do not stop.
+    pub helper: u64,
 }
 
 /// The function by which Rust runs a region: the vCPU, the entry's number, the region's code.
@@ -158,14 +160,15 @@ impl Compiler {
 
     /// Machine code of the functions that compiled regions call on their slow paths: each saves all
     /// registers and goes on to Rust. In the order of [`SlowPaths`]' fields.
-    pub fn slow_paths<A: Arch>(&mut self) -> Result<[Vec<u8>; 4], CompileError> {
-        let targets: [(u64, usize); 4] = [
+    pub fn slow_paths<A: Arch>(&mut self) -> Result<[Vec<u8>; 5], CompileError> {
+        let targets: [(u64, usize); 5] = [
             (slow_load::<A> as *const () as u64, 3),
             (slow_load_pair::<A> as *const () as u64, 3),
             (slow_store::<A> as *const () as u64, 4),
             (slow_store_pair::<A> as *const () as u64, 5),
+            (slow_helper::<A> as *const () as u64, 6),
         ];
-        let mut code = [const { Vec::new() }; 4];
+        let mut code = [const { Vec::new() }; 5];
         for (code, (target, parameters)) in code.iter_mut().zip(targets) {
             self.context.clear();
             self.context.func.signature = signature(CallConv::PreserveAll, parameters, false);
@@ -268,6 +271,20 @@ extern "C" fn slow_store<A: Arch>(cpu: &mut Cpu<A>, address: u64, value: u64, me
 extern "C" fn slow_store_pair<A: Arch>(cpu: &mut Cpu<A>, address: u64, a: u64, b: u64, mem: u64) {
     if let Err(stop) = access::store_pair_slow(cpu, address, (a, b), unpack(mem)) {
         cpu.status = status(stop);
+    }
+}
+
+extern "C" fn slow_helper<A: Arch>(
+    cpu: &mut Cpu<A>,
+    helper: &'static Helper<A>,
+    a: u64,
+    b: u64,
+    c: u64,
+    d: u64,
+) {
+    match (helper.call)(cpu, [a, b, c, d]) {
+        Ok(value) => cpu.results[0] = value,
+        Err(stop) => cpu.status = status(stop),
     }
 }
 
@@ -453,6 +470,8 @@ struct Lower<'a, 'r, A: Arch> {
     values: Vec<Option<clif::Value>>,
     /// The operation is 0 or 1 and stands also as an 8-bit value.
     conditions: HashMap<u32, clif::Value>,
+    /// Values that stand also in floating-point registers.
+    floats: HashMap<clif::Value, clif::Value>,
     offset: u32,
     signatures: HashMap<(bool, usize, bool), SigRef>,
     /// Goes on at the address that is its parameter, with all written back.
@@ -498,6 +517,7 @@ impl<'a, 'r, A: Arch> Lower<'a, 'r, A> {
             blocks: BTreeMap::new(),
             values: Vec::new(),
             conditions: HashMap::new(),
+            floats: HashMap::new(),
             offset: 0,
             signatures: HashMap::new(),
             b,
@@ -1323,6 +1343,19 @@ impl<'a, 'r, A: Arch> Lower<'a, 'r, A> {
     }
 
     fn helper(&mut self, helper: &'static Helper<A>, arguments: [ir::Value; 4]) -> clif::Value {
+        let target = call_helper::<A> as *const () as u64;
+        let result = self.helper_call(helper, arguments, false, target);
+        result.expect("the helper's call has a result")
+    }
+
+    /// Calls `target`, which calls the helper.
+    fn helper_call(
+        &mut self,
+        helper: &'static Helper<A>,
+        arguments: [ir::Value; 4],
+        preserve_all: bool,
+        target: u64,
+    ) -> Option<clif::Value> {
         let effects = helper.effects;
         let before = after_helper(effects, self.dirty);
         // A pair that is one variable is loaded whole afterwards, so it must be stored whole.
@@ -1331,9 +1364,8 @@ impl<'a, 'r, A: Arch> Lower<'a, 'r, A> {
         self.set_pc();
         let [a, b, c, d] = arguments.map(|v| self.value(v));
         let address = self.imm(helper as *const Helper<A> as i64);
-        let target = call_helper::<A> as *const () as u64;
-        let cpu = self.cpu;
-        let result = self.call(false, target, &[cpu, address, a, b, c, d], true);
+        let all = [self.cpu, address, a, b, c, d];
+        let result = self.call(preserve_all, target, &all, !preserve_all);
         if effects.stops {
             self.check_status();
         }
@@ -1351,7 +1383,7 @@ impl<'a, 'r, A: Arch> Lower<'a, 'r, A> {
                 self.b.def_var(variable, value);
             }
         }
-        result.expect("the helper's call has a result")
+        result
     }
 
     /// As [`Self::helper`], in cold code that is only reached where the condition is 0.
@@ -1363,23 +1395,35 @@ impl<'a, 'r, A: Arch> Lower<'a, 'r, A> {
         arguments: [ir::Value; 4],
     ) -> clif::Value {
         let (condition, value) = (self.condition(condition), self.value(value));
+        // What is in a floating-point register stays there, unless a helper's result may have more
+        // bits than the register.
+        let float = self.floats.get(&value).copied();
+        let float = float.filter(|float| self.b.func.dfg.value_type(*float) == F64);
+        let value = float.unwrap_or(value);
+        let ty = self.b.func.dfg.value_type(value);
         let unless = self.b.create_block();
         let done = self.b.create_block();
         self.b.set_cold_block(unless);
-        self.b.append_block_param(done, I64);
+        self.b.append_block_param(done, ty);
         self.b
             .ins()
             .brif(condition, done, &[value.into()], unless, &[]);
 
         self.b.switch_to_block(unless);
         let dirty = self.dirty;
-        let result = self.helper(helper, arguments);
+        self.helper_call(helper, arguments, true, self.slow.helper);
         // On the other way nothing has been written back.
         self.dirty = dirty;
+        let result = self.field(ty, offset_of!(Cpu<A>, results));
         self.b.ins().jump(done, &[result.into()]);
 
         self.b.switch_to_block(done);
-        self.b.block_params(done)[0]
+        let result = self.b.block_params(done)[0];
+        if float.is_some() {
+            self.float_bits(result)
+        } else {
+            result
+        }
     }
 
     fn float(
@@ -1407,6 +1451,11 @@ impl<'a, 'r, A: Arch> Lower<'a, 'r, A> {
             return self.float_bits(result);
         }
         let [a, b, c] = integers.map(|v| {
+            if let Some(float) = self.floats.get(&v)
+                && self.b.func.dfg.value_type(*float) == ty
+            {
+                return *float;
+            }
             let v = if bits == I64 {
                 v
             } else {
@@ -1444,10 +1493,12 @@ impl<'a, 'r, A: Arch> Lower<'a, 'r, A> {
         let single = self.b.func.dfg.value_type(value) == F32;
         let ty = if single { I32 } else { I64 };
         let bits = self.b.ins().bitcast(ty, MemFlagsData::new(), value);
-        if single {
+        let bits = if single {
             self.b.ins().uextend(I64, bits)
         } else {
             bits
-        }
+        };
+        self.floats.insert(bits, value);
+        bits
     }
 }

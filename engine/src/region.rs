@@ -134,7 +134,7 @@ impl Regions {
     pub(crate) fn prepare<A: Arch>() -> Option<Prepared> {
         let mut arena = Arena::new().ok()?;
         let mut compiler = Compiler::new().ok()?;
-        let [load, load_pair, store, store_pair] = compiler.slow_paths::<A>().ok()?;
+        let [load, load_pair, store, store_pair, helper] = compiler.slow_paths::<A>().ok()?;
         let enter = arena.add(&compiler.enter().ok()?)?;
         // SAFETY: the code was made for this signature by `Compiler::enter`.
         let enter = unsafe { std::mem::transmute::<NonNull<u8>, Enter>(enter) };
@@ -144,6 +144,7 @@ impl Regions {
             load_pair: add(load_pair)?,
             store: add(store)?,
             store_pair: add(store_pair)?,
+            helper: add(helper)?,
         };
         let keep = arena.used();
         Some(Prepared {
