@@ -172,6 +172,7 @@ struct Shapes<F, O>(PhantomData<(F, O)>);
 /// The arguments of every helper here: d, n, m and the immediate.
 type Arguments = [u64; 4];
 
+#[inline(never)]
 fn on_scalar<F: Float, O: Operation>(
     cpu: &mut Cpu,
     [d, n, m, imm]: Arguments,
@@ -180,6 +181,7 @@ fn on_scalar<F: Float, O: Operation>(
     Ok(with_fp(cpu, |fp| O::apply(fp, operands, imm as u32)).bits())
 }
 
+#[inline(never)]
 fn on_vector<F: Float, O: Operation>(
     cpu: &mut Cpu,
     [d, n, m, imm]: Arguments,
@@ -192,6 +194,7 @@ fn on_vector<F: Float, O: Operation>(
 }
 
 /// Elements 2i and 2i + 1 of `high:low` are the operands of element i.
+#[inline(never)]
 fn on_pairs<F: Float, O: Operation>(
     cpu: &mut Cpu,
     [low, high, ..]: Arguments,
@@ -207,6 +210,7 @@ fn on_pairs<F: Float, O: Operation>(
 }
 
 /// "Reduce": the operation on all elements of `high:low`, of as many as `count`, by halves.
+#[inline(never)]
 fn on_all<F: Float, O: Operation>(
     cpu: &mut Cpu,
     [low, high, count, _]: Arguments,
