@@ -148,12 +148,6 @@ impl Vcpu {
             });
     }
 
-    /// Makes the reset that another vCPU's PSCI CPU_ON has asked for. To be called before user space
-    /// reads or writes registers, which are those after it (IDR-4).
-    pub fn settle_reset(&mut self) {
-        interrupts::reset_on_entry(&mut self.engine.cpu);
-    }
-
     /// What `KVM_RUN` does before anything else when it is called for the first time; to be called
     /// at the beginning of each. From its success on the machine counts as having run (IDR-8).
     pub fn first_run(&mut self) -> Result<(), NotReady> {

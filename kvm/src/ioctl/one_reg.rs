@@ -12,7 +12,7 @@
 //! up (ENOENT), one that is got is looked up first.
 
 use std::mem::size_of;
-use std::sync::{Arc, MutexGuard};
+use std::sync::Arc;
 
 use understudy_abi::arm64::reg::*;
 use understudy_abi::arm64::{KVM_NR_SPSR, kvm_regs};
@@ -287,20 +287,13 @@ impl State {
 }
 
 impl Vcpu {
-    /// The vCPU's state to read and write registers in: a reset that PSCI owes it comes first.
-    fn lock_registers(&self) -> Result<MutexGuard<'_, State>, Errno> {
-        let mut state = self.lock_initialized()?;
-        state.cpu.settle_reset();
-        Ok(state)
-    }
-
     pub(crate) fn get_one_reg(&self, id: u64) -> Result<Value, Errno> {
-        self.lock_registers()?.get_one_reg(id)
+        self.lock_initialized()?.get_one_reg(id)
     }
 
     pub(crate) fn set_one_reg(&self, id: u64, bytes: &[u8]) -> Result<(), Errno> {
         let value = Value::from_ne_bytes(bytes);
-        self.lock_registers()?.set_one_reg(id, |_| Ok(value))
+        self.lock_initialized()?.set_one_reg(id, |_| Ok(value))
     }
 
     pub(crate) fn reg_list(&self) -> Result<Vec<u64>, Errno> {
@@ -309,7 +302,7 @@ impl Vcpu {
 }
 
 fn get(vcpu: &Arc<Vcpu>, call: &Call<'_>) -> Result<i64, Errno> {
-    let state = vcpu.lock_registers()?;
+    let state = vcpu.lock_initialized()?;
     let reg: kvm_one_reg = call.read()?;
     let value = state.get_one_reg(reg.id)?;
     User::at(reg.addr).copy_to(&value.to_ne_bytes_of(size_of_id(reg.id)))?;
@@ -317,7 +310,7 @@ fn get(vcpu: &Arc<Vcpu>, call: &Call<'_>) -> Result<i64, Errno> {
 }
 
 fn set(vcpu: &Arc<Vcpu>, call: &Call<'_>) -> Result<i64, Errno> {
-    let mut state = vcpu.lock_registers()?;
+    let mut state = vcpu.lock_initialized()?;
     let reg: kvm_one_reg = call.read()?;
     state.set_one_reg(reg.id, |size| {
         let mut bytes = [0; 16];
