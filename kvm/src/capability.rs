@@ -2,13 +2,12 @@
 //!
 //! The values are those of KVM of Linux 6.12 on the host's CPU model. What this KVM does not have
 //! (in-kernel interrupt controller and what belongs to it, dirty rings, the PMU) is 0, as on a host
-//! that does not have it.
+//! that does not have it. So is the capability of a proposal that is not implemented, switched on or
+//! not.
 
 use understudy_abi::arm64::{GuestDebugControl, KVM_COALESCED_MMIO_PAGE_OFFSET};
 use understudy_abi::cap::*;
 use understudy_abi::common::DirtyLogFlags;
-use understudy_abi::proposals::KVM_CAP_ARM_ID_REG_CONFIGURABLE;
-use understudy_arm64::machine::Proposals;
 use understudy_arm64::sysregs::id::fields;
 
 use crate::system::{Kvm, MAX_VCPUS, NR_MEMSLOTS};
@@ -65,14 +64,6 @@ pub fn of_system(system: &Kvm, capability: u32) -> i32 {
         KVM_CAP_GUEST_DEBUG_HW_BPS => system.id_field(&fields::DFR0_BRPS) as i32 + 1,
         KVM_CAP_GUEST_DEBUG_HW_WPS => system.id_field(&fields::DFR0_WRPS) as i32 + 1,
         KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2 => DirtyLogFlags::all().bits() as i32,
-        KVM_CAP_ARM_ID_REG_CONFIGURABLE
-            if system
-                .host
-                .proposals
-                .contains(Proposals::ID_REG_CONFIGURABLE) =>
-        {
-            1
-        }
         _ => 0,
     }
 }

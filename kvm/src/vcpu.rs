@@ -27,6 +27,9 @@ pub(crate) struct State {
     /// Signals that are blocked while the guest runs (`KVM_SET_SIGNAL_MASK`), bit `n - 1` for
     /// signal `n`; the thread's own if none.
     pub(crate) signal_mask: Option<u64>,
+    /// Bits of PSTATE that the processor does not have and user space has set: KVM keeps them until
+    /// the guest runs.
+    pub(crate) pstate_kept: u64,
 }
 
 /// A vCPU, shared by its descriptors.
@@ -51,6 +54,7 @@ impl Vcpu {
             state: Mutex::new(State {
                 cpu,
                 signal_mask: None,
+                pstate_kept: 0,
             }),
             vm,
         };

@@ -215,6 +215,11 @@ fn core_registers_keep_what_they_are_given() {
         );
     }
     assert_eq!(guest.get(core::PSTATE), 0x3c5);
+    // Bits that it does not have stay until the guest runs, as in KVM.
+    guest.set(core::PSTATE, !0x1f | 5);
+    assert_eq!(guest.get(core::PSTATE), !0x1f | 5);
+    guest.set(core::PSTATE, 0x3c5);
+    assert_eq!(guest.get(core::PSTATE), 0x3c5);
 }
 
 #[test]

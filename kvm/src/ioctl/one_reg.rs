@@ -221,7 +221,10 @@ impl State {
         check(id)?;
         let cpu = self.cpu.cpu();
         match id & KVM_REG_ARM_COPROC_MASK {
-            KVM_REG_ARM_CORE => Ok(Core::find(id)?.get(cpu)),
+            KVM_REG_ARM_CORE => match Core::find(id)? {
+                Core::Pstate => Ok(Value((core_regs::pstate(cpu) | self.pstate_kept).into())),
+                core => Ok(core.get(cpu)),
+            },
             KVM_REG_ARM_FW | KVM_REG_ARM_FW_FEAT_BMAP => {
                 let value = self.cpu.machine().firmware_register(id, self.has_ssbs());
                 Ok(Value(value.ok_or(Errno::ENOENT)?.into()))
@@ -250,7 +253,11 @@ impl State {
             KVM_REG_ARM_CORE => {
                 let core = Core::find(id)?;
                 let value = value(size_of_id(id))?;
-                core.set(self.cpu.cpu_mut(), value)
+                core.set(self.cpu.cpu_mut(), value)?;
+                if core == Core::Pstate {
+                    self.pstate_kept = value.0 as u64 & !core_regs::pstate(self.cpu.cpu());
+                }
+                Ok(())
             }
             KVM_REG_ARM_FW | KVM_REG_ARM_FW_FEAT_BMAP => {
                 if size_of_id(id) != size_of::<u64>() {

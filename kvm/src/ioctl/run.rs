@@ -79,6 +79,7 @@ impl Vcpu {
         let level = DeviceIrqLevel::from_bits_truncate(regs.device_irq_level);
         state.cpu.set_device_irq_level(level);
 
+        state.pstate_kept = 0;
         let exit = state.cpu.run();
 
         let timers = DeviceIrqLevel::EL1_VTIMER | DeviceIrqLevel::EL1_PTIMER;

@@ -65,6 +65,7 @@ impl Vcpu {
             return Err(Errno::EINVAL);
         }
         state.cpu.init(features);
+        state.pstate_kept = 0;
         Ok(())
     }
 
