@@ -110,8 +110,8 @@ pub fn load_slow<A: Arch>(cpu: &mut Cpu<A>, address: u64, mem: Mem) -> Result<u6
         return Ok(u128::from_le_bytes(bytes) as u64);
     }
     match frame(cpu, address, span.bytes, mem, AccessKind::Load)? {
-        // SAFETY: `translate` gave memory of a slot; the access is guarded.
         Ok(host) => {
+            // SAFETY: `translate` gave memory of a slot; the access is guarded.
             unsafe { host::load(host, bytes_of(mem), ordering(mem)) }.map_err(failed(cpu, address))
         }
         Err(physical) => A::device_load(cpu, physical, mem),

@@ -104,7 +104,6 @@ macro_rules! join {
 
 impl VecBinary {
     /// What the operation gives.
-    #[inline(always)]
     pub fn eval(self, size: Size, a: u128, b: u128) -> u128 {
         macro_rules! each {
             ($u:ty, $s:ty, $count:literal, $f:expr) => {{
@@ -120,15 +119,15 @@ impl VecBinary {
                     VecBinary::Add => each!($u, $s, $count, |a, b| a.wrapping_add(b)),
                     VecBinary::Sub => each!($u, $s, $count, |a, b| a.wrapping_sub(b)),
                     VecBinary::Mul => each!($u, $s, $count, |a, b| a.wrapping_mul(b)),
-                    VecBinary::Eq => each!($u, $s, $count, |a, b| mask::<$u>(a == b) as $u),
+                    VecBinary::Eq => each!($u, $s, $count, |a, b| mask(a == b) as $u),
                     VecBinary::SGt => {
-                        each!($u, $s, $count, |a, b| mask::<$u>(a as $s > b as $s) as $u)
+                        each!($u, $s, $count, |a, b| mask(a as $s > b as $s) as $u)
                     }
                     VecBinary::SGe => {
-                        each!($u, $s, $count, |a, b| mask::<$u>(a as $s >= b as $s) as $u)
+                        each!($u, $s, $count, |a, b| mask(a as $s >= b as $s) as $u)
                     }
-                    VecBinary::UGt => each!($u, $s, $count, |a, b| mask::<$u>(a > b) as $u),
-                    VecBinary::UGe => each!($u, $s, $count, |a, b| mask::<$u>(a >= b) as $u),
+                    VecBinary::UGt => each!($u, $s, $count, |a, b| mask(a > b) as $u),
+                    VecBinary::UGe => each!($u, $s, $count, |a, b| mask(a >= b) as $u),
                     VecBinary::SMin => {
                         each!($u, $s, $count, |a, b| (a as $s).min(b as $s) as $u)
                     }
@@ -150,13 +149,12 @@ impl VecBinary {
 
 /// All ones or zero.
 #[inline(always)]
-fn mask<T>(condition: bool) -> u64 {
+fn mask(condition: bool) -> u64 {
     (condition as u64).wrapping_neg()
 }
 
 impl VecUnary {
     /// What the operation gives.
-    #[inline(always)]
     pub fn eval(self, size: Size, a: u128) -> u128 {
         macro_rules! compute {
             ($u:ty, $s:ty, $count:literal) => {
@@ -180,7 +178,6 @@ impl VecUnary {
 
 impl VecShift {
     /// What the shift gives; the amount is taken modulo the lane's bits.
-    #[inline(always)]
     pub fn eval(self, size: Size, a: u128, amount: u32) -> u128 {
         macro_rules! compute {
             ($u:ty, $s:ty, $count:literal) => {{
@@ -199,7 +196,6 @@ impl VecShift {
 }
 
 /// Byte `i` of the result is the byte of `b:a` that `indices[i]` (0 to 31) names.
-#[inline(always)]
 pub fn shuffle(a: u128, b: u128, indices: [u8; 16]) -> u128 {
     let (a, b) = (a.to_le_bytes(), b.to_le_bytes());
     u128::from_le_bytes(indices.map(|i| {
@@ -209,7 +205,6 @@ pub fn shuffle(a: u128, b: u128, indices: [u8; 16]) -> u128 {
 }
 
 /// The lanes of `size` in the low or the high half, each in one of twice the size.
-#[inline(always)]
 pub fn widen(size: Size, signed: bool, high: bool, a: u128) -> u128 {
     let half = if high { (a >> 64) as u64 } else { a as u64 };
     macro_rules! compute {
@@ -244,13 +239,13 @@ pub fn splat(size: Size, value: u64) -> u128 {
 /// A lane, zero-extended; `index` is taken modulo the number of lanes.
 #[inline(always)]
 pub fn lane(size: Size, index: u32, a: u128) -> u64 {
-    (a >> (index * 8 * size.bytes() as u32 & 127)) as u64 & size.mask()
+    (a >> ((index * 8 * size.bytes() as u32) & 127)) as u64 & size.mask()
 }
 
 /// `a` with one lane replaced by the low bits of `value`.
 #[inline(always)]
 pub fn with_lane(size: Size, index: u32, a: u128, value: u64) -> u128 {
-    let at = index * 8 * size.bytes() as u32 & 127;
+    let at = (index * 8 * size.bytes() as u32) & 127;
     a & !((size.mask() as u128) << at) | ((value & size.mask()) as u128) << at
 }
 

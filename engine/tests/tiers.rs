@@ -9,7 +9,7 @@ use understudy_engine::run::{Engine, Tier};
 /// An instruction that ends no block, touching slots below 12 (12 to 15 steer the program).
 fn straight() -> impl Strategy<Value = [u8; 4]> {
     (0..op::STRAIGHT, any::<u8>(), any::<u8>(), any::<u8>()).prop_map(|(o, a, b, c)| {
-        let low = |x: u8| x & 0xf0 | (x & 15) % 12;
+        let low = |x: u8| x & 0xf0 | ((x & 15) % 12);
         [
             o,
             low(a),

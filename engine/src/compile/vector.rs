@@ -4,10 +4,12 @@
 //! Both forms of access to a pair of slots, as one vector and as two values, work on the same
 //! variable: see [`Lower::get`].
 
-use super::Lower;
+use super::memory::Reach;
+use super::runtime::pack;
+use super::{Lower, guest};
 use crate::arch::Arch;
 use crate::cpu::Cpu;
-use crate::emit::{Size, Slot};
+use crate::emit::{Mem, Size, Slot};
 use crate::ir::{self, Op};
 use crate::vector::{VecBinary, VecShift, VecUnary};
 use cranelift_codegen::ir::condcodes::IntCC;
@@ -83,6 +85,54 @@ impl<A: Arch> Lower<'_, '_, A> {
         self.b.def_var(pair, vector);
         self.dirty.0 |= 3 << low.index();
         true
+    }
+
+    /// Loads two 64-bit values, operations `i` and `i + 1`, to two slots as one vector, if they are
+    /// one variable. False if they are not.
+    pub(super) fn load_whole(
+        &mut self,
+        address: ir::Value,
+        mem: Mem,
+        (low, high): (Slot, Slot),
+        i: usize,
+    ) -> bool {
+        let pair = self.vectors.get(&low).copied();
+        let Some(pair) = pair.filter(|_| high == low.next() && mem.size == Size::B8) else {
+            return false;
+        };
+        let address = self.value(address);
+        let vector = self.access(
+            address,
+            Reach::load(16, mem),
+            &[I64X2],
+            |l, host| vec![l.b.ins().load(I64X2, guest(), host, 0)],
+            |l| {
+                let (cpu, target) = (l.cpu, l.slow.load_pair);
+                let mem = l.imm(pack(mem));
+                l.call(true, target, &[cpu, address, mem], false);
+            },
+        )[0];
+        for lane in 0..2 {
+            self.values[i + lane] = Some(self.b.ins().extractlane(vector, lane as u8));
+        }
+        self.b.def_var(pair, vector);
+        self.dirty.0 |= 3 << low.index();
+        true
+    }
+
+    /// The vector that these are the two halves of, if there is one.
+    pub(super) fn whole(&self, low: clif::Value, high: clif::Value) -> Option<clif::Value> {
+        let dfg = &self.b.func.dfg;
+        let source = |half, lane| match dfg.insts[dfg.value_def(half).inst()?] {
+            InstructionData::BinaryImm8 {
+                opcode: Opcode::Extractlane,
+                arg,
+                imm,
+            } if imm == lane => Some(dfg.resolve_aliases(arg)),
+            _ => None,
+        };
+        let vector = source(low, 0).filter(|v| source(high, 1) == Some(*v))?;
+        (dfg.value_type(vector) == I64X2).then_some(vector)
     }
 
     fn is_zero(&self, value: clif::Value) -> bool {
