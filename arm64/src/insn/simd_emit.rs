@@ -7,39 +7,37 @@
 use super::Operands;
 use super::simd_plan::{Part, Plan};
 use super::simd_shuffle;
-use crate::Arm64;
 use crate::regs::v_low;
 use crate::simd::Op;
+use crate::{Arm64, Cpu};
 use understudy_engine::arch::Def;
-use understudy_engine::def;
 use understudy_engine::emit::{Emit, Size};
+use understudy_engine::ir::Recorder;
 use understudy_engine::vector::{VecBinary, VecShift, VecUnary, splat};
 
-macro_rules! emitted {
-    ($($op:ident)*) => {
-        /// The definition of an operation that is emitted.
-        pub fn definition(op: Op) -> Option<&'static Def<Arm64>> {
-            Some(match op {
-                $(Op::$op => def!(Arm64, Op::$op.mnemonic(), emitted, [{ Op::$op as u8 }]),)*
-                _ => return None,
-            })
-        }
-    };
+/// The definition of an operation that is emitted.
+pub fn definition(op: Op) -> &'static Def<Arm64> {
+    &DEFS[op as usize]
 }
 
-emitted! {
-    Add Sub Mul Mla Mls Neg Abs Cnt
-    And Bic Orr Orn Eor Bsl Bit Bif Not
-    Cmgt Cmhi Cmge Cmhs Cmeq Cmtst CmltZero CmleZero
-    Smax Umax Smin Umin Sabd Uabd Saba Uaba
-    Smaxp Umaxp Sminp Uminp Addp AddpScalar
-    Sshr Ushr Ssra Usra Shl Sli Sri
-    Sshll Ushll Saddl Uaddl Saddw Uaddw Ssubl Usubl Ssubw Usubw
-    Sabdl Uabdl Sabal Uabal Smull Umull Smlal Umlal Smlsl Umlsl
-    Shrn Rshrn Addhn Raddhn Subhn Rsubhn
-    Saddlp Uaddlp Sadalp Uadalp
-    Zip1 Zip2 Uzp1 Uzp2 Trn1 Trn2 Ext Rev64 Rev32 Rev16
-}
+/// A definition for each [`Op`], by its number. They have one function in common, which looks at
+/// the operation when it runs: one for each would multiply what has to be compiled.
+static DEFS: [Def<Arm64>; Op::ALL.len()] = {
+    let mut defs = [const {
+        Def {
+            name: "",
+            interpret: emitted::<Cpu>,
+            record: emitted::<Recorder<Arm64>>,
+            ends_block: false,
+        }
+    }; Op::ALL.len()];
+    let mut i = 0;
+    while i < defs.len() {
+        defs[i].name = Op::ALL[i].mnemonic();
+        i += 1;
+    }
+    defs
+};
 
 /// An operation in the making.
 struct Emitter<'a, E: Emit> {
@@ -48,21 +46,20 @@ struct Emitter<'a, E: Emit> {
     size: Size,
 }
 
-fn emitted<E: Emit<Arch = Arm64>, const OP: u8>(e: &mut E, o: &Operands) -> Result<(), E::Stop> {
-    let plan = Plan::unpack_as(const { Op::ALL[OP as usize] }, o.imm);
-    let size = Size::from_log2(plan.size);
-    Emitter { e, plan, size }.emit();
+fn emitted<E: Emit<Arch = Arm64>>(e: &mut E, o: &Operands) -> Result<(), E::Stop> {
+    if let Some(plan) = Plan::unpack(o.imm) {
+        let size = Size::from_log2(plan.size);
+        Emitter { e, plan, size }.emit();
+    }
     Ok(())
 }
 
 /// The size of lanes twice as wide.
-#[inline(always)]
 fn wide(size: Size) -> Size {
     Size::from_log2(size as u32 + 1)
 }
 
 impl<E: Emit<Arch = Arm64>> Emitter<'_, E> {
-    #[inline(always)]
     fn emit(mut self) {
         use Op::*;
         let result = match self.plan.op {
@@ -148,7 +145,7 @@ impl<E: Emit<Arch = Arm64>> Emitter<'_, E> {
             }
             AddpScalar => {
                 let n = self.n();
-                let indices = std::array::from_fn(|i| i as u8 + 8 & 15);
+                let indices = std::array::from_fn(|i| (i as u8 + 8) & 15);
                 let high = self.e.vec_shuffle(n, n, indices);
                 self.op2(VecBinary::Add, n, high)
             }
@@ -260,7 +257,6 @@ impl<E: Emit<Arch = Arm64>> Emitter<'_, E> {
     }
 
     /// Writes the destination: all of it, or the low half and zeros.
-    #[inline(always)]
     fn put(&mut self, result: E::Vec) {
         let result = match self.plan.d {
             Part::Full => result,
@@ -271,7 +267,6 @@ impl<E: Emit<Arch = Arm64>> Emitter<'_, E> {
 
     /// Writes the low parts of the wide lanes: to the low half and zeros above, or to the high
     /// half.
-    #[inline(always)]
     fn narrow(&mut self, result: E::Vec) {
         let even = simd_shuffle::indices(Op::Uzp1, self.plan.size, true);
         let to = v_low(self.plan.registers[0]);
@@ -287,12 +282,10 @@ impl<E: Emit<Arch = Arm64>> Emitter<'_, E> {
         self.e.vec_put(to, result);
     }
 
-    #[inline(always)]
     fn n(&mut self) -> E::Vec {
         self.e.vec_get(v_low(self.plan.registers[1]))
     }
 
-    #[inline(always)]
     fn m(&mut self) -> E::Vec {
         match self.plan.m {
             Part::Zero => self.e.vec_imm(0),
@@ -307,33 +300,28 @@ impl<E: Emit<Arch = Arm64>> Emitter<'_, E> {
         }
     }
 
-    #[inline(always)]
     fn d(&mut self) -> E::Vec {
         self.e.vec_get(v_low(self.plan.registers[0]))
     }
 
     /// The plan's element in every lane.
-    #[inline(always)]
     fn spread(&mut self, m: E::Vec) -> E::Vec {
         let indices = simd_shuffle::replicate(self.plan.size, self.plan.index);
         self.e.vec_shuffle(m, m, indices)
     }
 
-    #[inline(always)]
     fn n_widened(&mut self, signed: bool) -> E::Vec {
         let n = self.n();
         self.e
             .vec_widen(self.size, signed, self.plan.n == Part::High, n)
     }
 
-    #[inline(always)]
     fn m_widened(&mut self, signed: bool) -> E::Vec {
         let m = self.m();
         self.e
             .vec_widen(self.size, signed, self.plan.m == Part::High, m)
     }
 
-    #[inline(always)]
     fn both_widened(&mut self) -> (E::Vec, E::Vec) {
         use Op::*;
         let signed = matches!(
@@ -343,24 +331,20 @@ impl<E: Emit<Arch = Arm64>> Emitter<'_, E> {
         (self.n_widened(signed), self.m_widened(signed))
     }
 
-    #[inline(always)]
     fn op2(&mut self, op: VecBinary, a: E::Vec, b: E::Vec) -> E::Vec {
         self.e.vec_binary(op, self.size, a, b)
     }
 
-    #[inline(always)]
     fn wide_op2(&mut self, op: VecBinary, a: E::Vec, b: E::Vec) -> E::Vec {
         self.e.vec_binary(op, wide(self.size), a, b)
     }
 
-    #[inline(always)]
     fn unary(&mut self, op: VecUnary) -> E::Vec {
         let n = self.n();
         self.e.vec_unary(op, self.size, n)
     }
 
     /// The instruction's own operation on lanes of its size.
-    #[inline(always)]
     fn binary(&mut self, a: E::Vec, b: E::Vec) -> E::Vec {
         let op = match self.plan.op {
             Op::Add | Op::Addp => VecBinary::Add,
@@ -384,7 +368,6 @@ impl<E: Emit<Arch = Arm64>> Emitter<'_, E> {
     }
 
     /// The instruction's own operation on lanes of twice its size.
-    #[inline(always)]
     fn wide_binary(&mut self, a: E::Vec, b: E::Vec) -> E::Vec {
         use Op::*;
         let op = match self.plan.op {
@@ -396,7 +379,6 @@ impl<E: Emit<Arch = Arm64>> Emitter<'_, E> {
     }
 
     /// `n` shifted right by the immediate, which may be the whole of an element.
-    #[inline(always)]
     fn shifted_right(&mut self) -> E::Vec {
         let n = self.n();
         let bits = 8 << self.plan.size;
@@ -411,7 +393,6 @@ impl<E: Emit<Arch = Arm64>> Emitter<'_, E> {
     }
 
     /// Wide lanes with half a unit of the bits above a shift by `amount`, which is not 0.
-    #[inline(always)]
     fn rounded(&mut self, n: E::Vec, amount: u32) -> E::Vec {
         let half = self.e.vec_imm(splat(wide(self.size), 1 << (amount - 1)));
         self.wide_op2(VecBinary::Add, n, half)

@@ -146,10 +146,13 @@ impl Plan {
 
     /// Makes an instruction of it, or `None` where the operation does not exist for the size.
     pub fn decoded(self) -> Option<Decoded> {
-        let def = self
-            .op
-            .exists(self.size)
-            .then(|| simd_emit::definition(self.op).unwrap_or(&DEFS[self.op as usize]))?;
+        if !self.op.exists(self.size) {
+            return None;
+        }
+        let def = match self.op.kernel(self.size) {
+            Some(_) => &DEFS[self.op as usize],
+            None => simd_emit::definition(self.op),
+        };
         Some((def, self.pack()))
     }
 
@@ -172,18 +175,13 @@ impl Plan {
             | rm << 42
     }
 
+    /// The plan that was packed.
     #[inline(always)]
-    fn unpack(packed: u64) -> Option<Plan> {
-        Some(Plan::unpack_as(Op::from_number(packed as u8)?, packed))
-    }
-
-    /// The plan that was packed, of an instruction with this operation.
-    #[inline(always)]
-    pub fn unpack_as(op: Op, packed: u64) -> Plan {
+    pub fn unpack(packed: u64) -> Option<Plan> {
         let bits = |low: u32, count: u32| (packed >> low) as u32 & ((1 << count) - 1);
         let part = |low: u32| Part::ALL[bits(low, 3) as usize];
-        Plan {
-            op,
+        Some(Plan {
+            op: Op::from_number(packed as u8)?,
             size: bits(8, 2),
             q: bits(10, 1) != 0,
             imm: bits(11, 7),
@@ -192,7 +190,7 @@ impl Plan {
             index: bits(27, 4),
             d: part(24),
             registers: [bits(32, 5), bits(37, 5), bits(42, 5)],
-        }
+        })
     }
 
     #[inline(always)]
