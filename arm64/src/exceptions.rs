@@ -366,3 +366,6 @@ pub fn exception_return(cpu: &mut Cpu) -> Stop {
     }
     Stop::Redirect
 }
+
+#[cfg(test)]
+mod tests;

@@ -69,6 +69,7 @@ fn sleep_until(cpu: &mut Cpu, mut ready: impl FnMut(&Cpu) -> bool) {
             peer.requests().post(EXIT);
         }
     }
+    peer.awake();
     peer.requests().enter();
 }
 

@@ -7,7 +7,7 @@ use crate::timers::Counters;
 use crate::timers::keeper::Timekeeper;
 use crate::vcpu::peer::Peer;
 use bitflags::bitflags;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use understudy_abi::arm64::VcpuFeatures;
 use understudy_abi::proposals::name;
@@ -128,7 +128,6 @@ pub struct Machine {
     has_run: AtomicBool,
     nisv_to_user: AtomicBool,
     system_suspend: AtomicBool,
-    code_epoch: AtomicU64,
 }
 
 impl Machine {
@@ -148,7 +147,6 @@ impl Machine {
             has_run: AtomicBool::new(false),
             nisv_to_user: AtomicBool::new(false),
             system_suspend: AtomicBool::new(false),
-            code_epoch: AtomicU64::new(0),
         })
     }
 
@@ -235,11 +233,12 @@ impl Machine {
             .for_each(f);
     }
 
-    /// Makes a request of every vCPU but the one with this index.
+    /// Makes a request of every vCPU but the one with this index. One that waits for an interrupt
+    /// goes on doing so, and looks at the request before it runs guest code again.
     pub fn broadcast(&self, me: Option<usize>, bits: u32) {
         self.each(|peer| {
             if Some(peer.index()) != me {
-                peer.post(bits);
+                peer.requests().post(bits);
             }
         });
     }
@@ -256,15 +255,9 @@ impl Machine {
         }
     }
 
-    /// How often code was said to have changed, on any vCPU.
-    pub fn code_epoch(&self) -> u64 {
-        self.code_epoch.load(Ordering::Acquire)
-    }
-
     /// Begins a new epoch on every other vCPU: code may have changed (IC IALLUIS, IC IVAU). The
     /// caller begins its own.
     pub fn new_code_epoch(&self, me: Option<usize>) {
-        self.code_epoch.fetch_add(1, Ordering::AcqRel);
         self.broadcast(me, NEW_EPOCH);
     }
 }

@@ -167,13 +167,18 @@ fn privileged(cpu: &Cpu, mem: Mem) -> bool {
     cpu.state.el == 1 && (!mem.unprivileged || cpu.state.pstate & pstate::UAO != 0)
 }
 
+/// Whether EL1 is kept from what EL0 may access: PSTATE.PAN, which has no effect without translation.
+fn pan(cpu: &Cpu) -> bool {
+    cpu.state.mmu.regime.on && cpu.state.pstate & pstate::PAN != 0
+}
+
 /// An access by an instruction at the current level.
 fn access(cpu: &Cpu, what: Use, mem: Mem, unaligned: bool) -> Access {
     let privileged = privileged(cpu, mem);
     Access {
         what,
         privileged,
-        pan: privileged && cpu.state.pstate & pstate::PAN != 0,
+        pan: privileged && pan(cpu),
         unaligned,
         looks: false,
     }

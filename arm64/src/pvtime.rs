@@ -88,7 +88,7 @@ pub fn set_address(
     if !supported() {
         return Err(PvTimeError::Unsupported);
     }
-    if address % 64 != 0 {
+    if !address.is_multiple_of(64) {
         return Err(PvTimeError::Invalid);
     }
     if state.base.is_some() {

@@ -12,16 +12,16 @@
 //! ```
 //!
 //! The code runs at EL1 until it falls off its end, where a BRK stands: user space debugs the
-//! guest, so that this is an exit. So does an exception, as BRKs stand at the vectors. It has [`RAM_SIZE`] bytes of memory at [`RAM`], of which the upper
-//! half is data's. Addresses are translated to themselves as Normal memory ([`translate_flat`]), and
+//! guest, so that this is an exit. So does an exception, as BRKs stand at the vectors. It has
+//! [`RAM_SIZE`] bytes of memory at [`RAM`], of which the upper half is data's. Addresses are translated to themselves as Normal memory ([`translate_flat`]), and
 //! once more, [`USER`] higher, with access for EL0.
 
 use crate::machine::{Machine, Settings};
 use crate::sysregs::Reg;
 use crate::vcpu::Vcpu;
-use crate::{Arm64, Cpu, debug, mmu, regs};
+use crate::{Cpu, debug, exceptions, mmu, regs};
 use std::sync::Arc;
-use understudy_engine::run::{Engine, Tier};
+use understudy_engine::run::Tier;
 use understudy_memory::{GuestMemory, Limits, UserRegion};
 
 /// Guest-physical address of the memory, and of the code.
@@ -80,8 +80,8 @@ pub fn translate_flat(cpu: &mut Cpu, memory: &GuestMemory, table: u64) {
 
 /// A machine with one vCPU.
 pub struct Bare {
-    /// The vCPU and what runs it.
-    pub engine: Engine<Arm64>,
+    /// The vCPU.
+    pub vcpu: Vcpu,
     memory: Arc<GuestMemory>,
     _pages: Box<[Page]>,
 }
@@ -93,9 +93,28 @@ impl Default for Bare {
 }
 
 impl Bare {
-    /// A machine whose registers and memory are 0, but for the stack pointer, which is [`DATA`]
-    /// plus half of [`DATA_SIZE`].
+    /// A machine as above, whose registers and memory are 0, but for the stack pointer, which is
+    /// [`DATA`] plus half of [`DATA_SIZE`].
     pub fn new() -> Bare {
+        let mut bare = Self::reset();
+        let cpu = &mut bare.vcpu.engine.cpu;
+        translate_flat(cpu, &bare.memory, TABLE);
+        cpu.state.sys[Reg::VBAR_EL1] = VECTORS;
+        for word in (VECTORS..VECTORS + 0x800).step_by(4) {
+            bare.memory.store(word, END).expect("it is in memory");
+        }
+        let user = debug::GuestDebug {
+            enable: true,
+            ..Default::default()
+        };
+        debug::set_guest_debug(cpu, user);
+        cpu.set_slot(regs::SP, DATA + DATA_SIZE / 2);
+        cpu.set_slot(regs::MONITOR, regs::MONITOR_OPEN);
+        bare
+    }
+
+    /// A machine whose vCPU is as it is after reset, and which nobody debugs.
+    pub fn reset() -> Bare {
         let mut pages = vec![Page([0; 4096]); (RAM_SIZE / 4096) as usize + 2].into_boxed_slice();
         let memory = Arc::new(GuestMemory::new(Limits::arm64(40)));
         memory
@@ -108,69 +127,82 @@ impl Bare {
             })
             .expect("the region is a valid one");
         let machine = Machine::new(memory.clone(), Settings::default());
-        let mut engine = Vcpu::new(&machine, 0).engine;
-        translate_flat(&mut engine.cpu, &memory, TABLE);
-        engine.cpu.state.sys[Reg::VBAR_EL1] = VECTORS;
-        for word in (VECTORS..VECTORS + 0x800).step_by(4) {
-            memory.store(word, END).expect("it is in memory");
-        }
-        let user = debug::GuestDebug {
-            enable: true,
-            ..Default::default()
-        };
-        debug::set_guest_debug(&mut engine.cpu, user);
-        engine.cpu.set_slot(regs::SP, DATA + DATA_SIZE / 2);
-        engine.cpu.set_slot(regs::MONITOR, regs::MONITOR_OPEN);
+        let vcpu = Vcpu::new(&machine, 0);
         Bare {
-            engine,
+            vcpu,
             memory,
             _pages: pages,
         }
     }
 
+    /// Sets bits of SCTLR_EL1.
+    pub fn set_control(&mut self, bits: u64) {
+        /// Data of EL1 is big-endian, and so is the translation table.
+        const EE: u64 = 1 << 25;
+        if bits & EE & !self.vcpu.engine.cpu.state.sys[Reg::SCTLR_EL1] != 0 {
+            for at in (TABLE..TABLE + 4096).step_by(8) {
+                let descriptor = self.read_u64(at);
+                self.write(at, &descriptor.to_be_bytes());
+            }
+        }
+        self.vcpu.engine.cpu.state.sys[Reg::SCTLR_EL1] |= bits;
+        mmu::controls_changed(&mut self.vcpu.engine.cpu);
+    }
+
+    /// Has the code run at EL0, [`USER`] higher, with the stack there, too.
+    pub fn enter_el0(&mut self) {
+        let cpu = &mut self.vcpu.engine.cpu;
+        let sp = cpu.slot(regs::SP);
+        cpu.state.el = 0;
+        cpu.state.spsel = false;
+        cpu.set_slot(regs::SP_EL1, sp);
+        cpu.set_slot(regs::SP, sp + USER);
+        exceptions::synchronize(cpu);
+    }
+
     /// The vCPU.
     pub fn cpu(&mut self) -> &mut Cpu {
-        &mut self.engine.cpu
+        &mut self.vcpu.engine.cpu
     }
 
     /// X`n`.
     pub fn x(&self, n: u32) -> u64 {
-        self.engine.cpu.slot(regs::x(n))
+        self.vcpu.engine.cpu.slot(regs::x(n))
     }
 
     /// Sets X`n`.
     pub fn set_x(&mut self, n: u32, value: u64) {
-        self.engine.cpu.set_slot(regs::x_write(n), value);
+        self.vcpu.engine.cpu.set_slot(regs::x_write(n), value);
     }
 
     /// The current stack pointer.
     pub fn sp(&self) -> u64 {
-        self.engine.cpu.slot(regs::SP)
+        self.vcpu.engine.cpu.slot(regs::SP)
     }
 
     /// Sets the current stack pointer.
     pub fn set_sp(&mut self, value: u64) {
-        self.engine.cpu.set_slot(regs::SP, value);
+        self.vcpu.engine.cpu.set_slot(regs::SP, value);
     }
 
     /// N, Z, C and V, in bits 3 to 0.
     pub fn nzcv(&self) -> u64 {
-        regs::nzcv(&self.engine.cpu) >> 28
+        regs::nzcv(&self.vcpu.engine.cpu) >> 28
     }
 
     /// Sets N, Z, C and V from bits 3 to 0.
     pub fn set_nzcv(&mut self, nzcv: u64) {
-        regs::set_nzcv(&mut self.engine.cpu, nzcv << 28);
+        regs::set_nzcv(&mut self.vcpu.engine.cpu, nzcv << 28);
     }
 
     /// V`n`.
     pub fn v(&self, n: u32) -> u128 {
-        regs::vector(&self.engine.cpu, n)
+        regs::vector(&self.vcpu.engine.cpu, n)
     }
 
     /// Sets V`n`.
     pub fn set_v(&mut self, n: u32, value: u128) {
-        regs::set_vector(&mut self.engine.cpu, n, value);
+        regs::set_vector(&mut self.vcpu.engine.cpu, n, value);
     }
 
     /// Reads guest memory, which must be there.
@@ -203,18 +235,21 @@ impl Bare {
             .flat_map(|word| word.to_le_bytes())
             .collect();
         self.write(RAM, &bytes);
-        self.engine.cpu.pc = RAM;
+        self.vcpu.engine.cpu.pc = match self.vcpu.engine.cpu.state.el {
+            0 => RAM + USER,
+            _ => RAM,
+        };
     }
 
     /// Runs until the end of the code, or until the vCPU leaves its guest for another reason.
     pub fn run(&mut self, tier: Tier) {
-        self.engine.set_tier(tier);
-        self.engine.run();
+        self.vcpu.engine.set_tier(tier);
+        self.vcpu.engine.run();
     }
 
     /// Everything that code can have changed.
     fn observe(&self) -> (Vec<u64>, [u64; 2], Vec<u8>) {
-        let cpu = &self.engine.cpu;
+        let cpu = &self.vcpu.engine.cpu;
         let mut slots = cpu.regs.to_vec();
         // Flags as they are seen, not as they are kept; what XZR was given is nobody's.
         for slot in [regs::N, regs::Z, regs::C, regs::V, regs::SINK] {
@@ -255,12 +290,12 @@ impl Bare {
 
     /// Whether the vCPU stands at the end of `words`.
     pub fn at_end(&self, words: &[u32]) -> bool {
-        self.engine.cpu.pc == RAM + 4 * words.len() as u64
+        self.vcpu.engine.cpu.pc & !USER == RAM + 4 * words.len() as u64
     }
 
     /// If the vCPU has taken an exception to EL1: offset of its vector, class and ISS, FAR_EL1.
     pub fn exception(&self) -> Option<(u64, u64, u64, u64)> {
-        let cpu = &self.engine.cpu;
+        let cpu = &self.vcpu.engine.cpu;
         let vector = cpu.pc.wrapping_sub(VECTORS);
         let esr = cpu.state.sys[Reg::ESR_EL1];
         (vector < 0x800).then_some((

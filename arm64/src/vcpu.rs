@@ -198,7 +198,13 @@ impl Vcpu {
         }
         let cpu = &mut self.engine.cpu;
         if !mmio.is_write {
-            let value = loaded(u64::from_le_bytes(*data), mem);
+            let value = u64::from_le_bytes(*data);
+            let value = if Arm64::mode(cpu) & crate::insn::mode::BIG_ENDIAN != 0 {
+                value.swap_bytes() >> (64 - 8 * mem.size.bytes())
+            } else {
+                value
+            };
+            let value = loaded(value, mem);
             cpu.set_slot(regs::x_write(syndrome::srt(mem.info)), value);
         }
         cpu.pc = cpu.pc.wrapping_add(4);

@@ -138,8 +138,10 @@ pub(crate) fn after_return(cpu: &Cpu, spsr: u64, el: u8) -> bool {
 }
 
 /// A run of the guest begins (`KVM_RUN`): where user space steps, PSTATE.SS is lent to it. To be
-/// called before an instruction of the last run is completed.
+/// called before an instruction of the last run is completed. As KVM enters a guest by an exception
+/// return, the local exclusive monitor opens.
 pub fn begin_run(cpu: &mut Cpu) {
+    cpu.set_slot(regs::MONITOR, regs::MONITOR_OPEN);
     let user = cpu.state.debug.user;
     cpu.state.debug.step.taken = false;
     if !user.single_step {

@@ -3,7 +3,6 @@
 
 use super::*;
 use crate::exit::Mmio;
-use crate::regs;
 use crate::testing::{Bare, DATA, RAM};
 use understudy_engine::run::Tier;
 
@@ -40,8 +39,8 @@ struct Guest(Bare);
 
 impl Guest {
     fn new(tier: Tier, words: &[u32]) -> Guest {
-        let mut bare = Bare::new();
-        bare.engine.set_tier(tier);
+        let mut bare = Bare::reset();
+        bare.vcpu.engine.set_tier(tier);
         for n in 0..16u32 {
             let vector = STRB_X21 | n << 10;
             bare.write(VECTORS + 0x80 * n as u64, &vector.to_le_bytes());
@@ -71,7 +70,7 @@ impl Guest {
 
     fn run(&mut self) -> Exit {
         step::begin_run(self.cpu());
-        self.0.engine.run();
+        self.0.vcpu.engine.run();
         step::end_run(self.cpu());
         self.cpu()
             .state
@@ -180,7 +179,6 @@ const WATCH: [u32; 8] = [
 /// DBG-21, DBG-22, ESR-8: BRK is an exit with or without USE_SW_BP, at the instruction, time and
 /// again; without ENABLE it is the guest's (DBG-20).
 #[test]
-#[ignore = "to be adapted: testing::Bare now translates and debugs by default"]
 fn brk_goes_to_user_space_while_it_debugs() {
     tiers(|tier| {
         let mut guest = Guest::new(tier, &[NOP, brk(0x123), NOP, STR_X1_X20]);
@@ -343,7 +341,6 @@ fn user_watchpoint_mask() {
 
 /// The fault of a watched access comes before the watchpoint.
 #[test]
-#[ignore = "to be adapted: testing::Bare now translates and debugs by default"]
 fn aborts_come_before_watchpoints() {
     tiers(|tier| {
         let mut guest = Guest::new(tier, &WATCH);
@@ -397,7 +394,6 @@ fn user_steps_over_branches() {
         guest.debug_with(STEP);
         assert_eq!(guest.debug(), (0xcb00_0062, None, 4));
         // An exit and an entry open the monitor.
-        guest.cpu().set_slot(regs::MONITOR, regs::MONITOR_OPEN);
         assert_eq!(guest.debug(), (0xcb00_0022, None, 8));
     });
 }
@@ -521,7 +517,6 @@ fn os_lock_does_not_mask_user_space() {
 
 /// Test 1 of requirements 2.6 and 7 (OSL-21): BRK, with the lock open and closed.
 #[test]
-#[ignore = "to be adapted: testing::Bare now translates and debugs by default"]
 fn brk_unlocked_and_locked() {
     tiers(|tier| {
         for locked in [0, 1] {
@@ -545,7 +540,6 @@ fn with_breakpoint(tier: Tier, n: usize, words: &[u32]) -> Guest {
 /// Tests 2 to 4: a breakpoint on a NOP, on an SVC, on a BRK, for each of the six; the handler goes
 /// on with PSTATE.D set.
 #[test]
-#[ignore = "to be adapted: testing::Bare now translates and debugs by default"]
 fn own_breakpoints() {
     tiers(|tier| {
         for n in 0..BREAKPOINTS {
@@ -570,7 +564,6 @@ fn own_breakpoints() {
 
 /// KDE and PSTATE.D decide at EL1; at EL0 neither does, and the class says where it was.
 #[test]
-#[ignore = "to be adapted: testing::Bare now translates and debugs by default"]
 fn own_breakpoints_are_masked() {
     tiers(|tier| {
         for (mdscr, pstate, esr) in [
@@ -599,7 +592,6 @@ fn own_breakpoints_are_masked() {
 /// Test 8 (OSL-20, OSL-22): a locked breakpoint does not fire, keeps its registers, and fires when
 /// the lock opens (OSL-24: whatever else is unmasked).
 #[test]
-#[ignore = "to be adapted: testing::Bare now translates and debugs by default"]
 fn os_lock_suppresses_breakpoints() {
     tiers(|tier| {
         let mut guest = with_breakpoint(tier, 0, &PLAIN);
@@ -619,7 +611,6 @@ fn os_lock_suppresses_breakpoints() {
 
 /// Tests 5 and 9 (OSL-20): a watchpoint, for each of the four; locked, the store is done.
 #[test]
-#[ignore = "to be adapted: testing::Bare now translates and debugs by default"]
 fn own_watchpoints() {
     tiers(|tier| {
         for n in 0..WATCHPOINTS {
@@ -647,7 +638,6 @@ fn own_watchpoints() {
 /// Tests 6 and 10 (OSL-20, OSL-23): the guest steps itself at EL1; locked it does not, and
 /// PSTATE.SS is left alone.
 #[test]
-#[ignore = "to be adapted: testing::Bare now translates and debugs by default"]
 fn own_steps() {
     tiers(|tier| {
         let words = [ADD_X3, ADD_X3, NOP, STR_X1_X20];
@@ -679,7 +669,6 @@ fn own_steps() {
 /// A kernel steps its process: the class is that of a lower level, and an exception that the
 /// process takes comes first, to be returned from with the step still to be made.
 #[test]
-#[ignore = "to be adapted: testing::Bare now translates and debugs by default"]
 fn own_steps_of_el0() {
     tiers(|tier| {
         const EL0: u64 = 0x3c0;
@@ -707,7 +696,6 @@ fn own_steps_of_el0() {
 
 /// Test 11: breakpoints and watchpoints that are linked to a context, over every number.
 #[test]
-#[ignore = "to be adapted: testing::Bare now translates and debugs by default"]
 fn linked_to_a_context() {
     tiers(|tier| {
         for context_breakpoint in 0..BREAKPOINTS {
@@ -750,7 +738,6 @@ fn linked_to_a_context() {
 
 /// An unlinked context breakpoint matches every instruction in its context.
 #[test]
-#[ignore = "to be adapted: testing::Bare now translates and debugs by default"]
 fn context_breakpoint() {
     tiers(|tier| {
         for n in 0..BREAKPOINTS {

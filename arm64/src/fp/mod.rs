@@ -13,7 +13,7 @@
 //!                FPSR.IDC       FPSR.IOC, DZC       FPSR.OFC, UFC, IXC
 //! ```
 //!
-//! `unpack` and `round` are in [`round`], and everything else is exact integer arithmetic between
+//! `unpack` and `round` are in `round.rs`, and everything else is exact integer arithmetic between
 //! them. Where the host's own `f32` and `f64` provably give the same bits and flags they are used
 //! instead (module `host`); the tests run both ways and compare.
 //!

@@ -72,7 +72,7 @@ pub fn extract(start: u32, q: bool) -> [u8; 16] {
         if q || byte < 8 {
             byte & 31
         } else {
-            byte + 8 & 31
+            (byte + 8) & 31
         }
     })
 }

@@ -125,6 +125,22 @@ fn isb<E: Emit<Arch = Arm64>>(e: &mut E, _: &Operands) -> Result<(), E::Stop> {
     Ok(())
 }
 
+static DAIF_SET: Helper<Arm64> = Helper {
+    name: "msr daifset",
+    call: |cpu, [masks, ..]| {
+        exceptions::change_pstate(cpu, masks, !0);
+        Ok(0)
+    },
+    effects: Effects::PURE,
+};
+
+fn daif_set<E: Emit<Arch = Arm64>>(e: &mut E, o: &Operands) -> Result<(), E::Stop> {
+    // D, A, I and F are bits 3 to 0 of the immediate.
+    let masks = e.imm(o.bits(8, 4) as u64 * pstate::F);
+    e.call(&DAIF_SET, &[masks])?;
+    Ok(())
+}
+
 /// The fields of PSTATE that MSR (immediate) names by op1 and op2.
 mod field {
     pub const UAO: (u32, u32) = (0b000, 0b011);
@@ -139,6 +155,9 @@ fn pstate_immediate(mode: u32, o: &Operands) -> Option<Decoded> {
     let el1 = mode & mode::EL1 != 0;
     match (o.bits(16, 3), o.bits(5, 3)) {
         field::UAO | field::PAN | field::SPSEL if el1 => {}
+        // To mask more neither needs a look at what is pending nor changes the mode, and it is
+        // frequent: the block goes on.
+        field::DAIFSET if el1 => return Some((def!(Arm64, "MSR DAIFSet", daif_set), 0)),
         field::SSBS | field::DAIFSET | field::DAIFCLR => {}
         _ => return None,
     }

@@ -3,7 +3,6 @@
 use super::fault::Fault;
 use super::{Access, Use, page};
 use crate::Cpu;
-use crate::state::pstate;
 use crate::sysregs::Reg;
 use understudy_engine::arch::AccessKind;
 use understudy_engine::emit::Stop;
@@ -40,7 +39,7 @@ pub fn translate(cpu: &mut Cpu, address: u64, question: Question) -> Result<(), 
     let access = Access {
         what: Use::Data(kind),
         privileged: question.privileged,
-        pan: question.pan && cpu.state.pstate & pstate::PAN != 0,
+        pan: question.pan && super::pan(cpu),
         unaligned: false,
         looks: true,
     };

@@ -104,7 +104,7 @@ impl Page {
     }
 
     /// Whether the access has to be noted in the descriptor first.
-    pub(super) fn to_mark(&self, access: Access) -> bool {
+    pub(super) fn to_mark(self, access: Access) -> bool {
         self.has(rights::CLEAN)
             && matches!(access.what, Use::Data(kind) if kind.writes())
             && !access.looks
@@ -310,8 +310,8 @@ fn page_of(regime: &Regime, leaf: &Leaf, address: u64) -> Page {
     let clean = regime.dirty_state && bit(AP_READ_ONLY) && bit(DIRTY_MODIFIER);
     let write = (!bit(AP_READ_ONLY) || clean) && !withheld.write;
     let user_write = user && write;
-    let execute = !bit(PXN) && !withheld.execute && !user_write && !(regime.wxn && write);
-    let user_execute = !bit(UXN) && !withheld.user_execute && !(regime.wxn && user_write);
+    let execute = !(bit(PXN) || withheld.execute || user_write || regime.wxn && write);
+    let user_execute = !(bit(UXN) || withheld.user_execute || regime.wxn && user_write);
 
     let memory = (regime.mair >> (8 * (descriptor >> 2 & 7))) as u8;
     let mut page_rights = rights::READ;

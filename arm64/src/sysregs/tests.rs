@@ -342,7 +342,7 @@ fn id_registers_are_the_machines() {
 fn emulated_accesses_are_marked() {
     let mut vcpu = vcpu();
     vcpu.first_run().unwrap();
-    let mut emulated = |vcpu: &mut Vcpu, op: Op, reads: bool| {
+    let emulated = |vcpu: &mut Vcpu, op: Op, reads: bool| {
         vcpu.cpu_mut().state.sys.emulated = false;
         if reads {
             mrs(vcpu, op).unwrap();

@@ -57,6 +57,8 @@ pub struct Peer {
     entering: AtomicBool,
     /// Counts what may have woken the vCPU; it sleeps on this.
     events: AtomicU32,
+    /// Whether somebody has to wake it: it sleeps, or looks whether it is to.
+    dozing: AtomicBool,
 }
 
 /// How a sleep ended.
@@ -85,6 +87,7 @@ impl Peer {
             entry: Mutex::new(None),
             entering: AtomicBool::new(false),
             events: AtomicU32::new(0),
+            dozing: AtomicBool::new(false),
         }
     }
 
@@ -116,13 +119,20 @@ impl Peer {
     }
 
     fn wake(&self) {
+        // In this order, and the other way round in `seen`: either this sees that it dozes, or it
+        // sees this event.
         self.events.fetch_add(1, Ordering::SeqCst);
+        if !self.dozing.load(Ordering::SeqCst) {
+            return;
+        }
         // Nobody waits, or the wait ends: there is no failure that matters.
         let _ = futex::wake(&self.events, futex::Flags::PRIVATE, u32::MAX >> 1);
     }
 
-    /// What to hand to [`Peer::sleep`], taken before looking whether there is reason to.
+    /// What to hand to [`Peer::sleep`], taken before looking whether there is reason to. Who then
+    /// does not sleep says [`Peer::awake`].
     pub(crate) fn seen(&self) -> Seen {
+        self.dozing.store(true, Ordering::SeqCst);
         Seen(self.events.load(Ordering::SeqCst))
     }
 
@@ -138,6 +148,11 @@ impl Peer {
             Err(rustix::io::Errno::INTR) => Woken::Signal,
             _ => Woken::Event,
         }
+    }
+
+    /// There is no sleep to be woken from any more.
+    pub(crate) fn awake(&self) {
+        self.dozing.store(false, Ordering::SeqCst);
     }
 
     /// MPIDR_EL1.

@@ -59,6 +59,11 @@ impl Row {
         self
     }
 
+    /// Only those that are undefined here, which must be so there.
+    pub const fn undefined(self) -> Row {
+        self.only(|word| !allocated(word)).none()
+    }
+
     /// The mask of the fixed bits, and their value.
     pub fn fixed(&self) -> (u32, u32) {
         let bits = self.pattern.chars().filter(|c| !c.is_whitespace());

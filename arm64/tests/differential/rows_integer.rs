@@ -140,17 +140,71 @@ pub const INTEGER: &[Row] = &[
         50,
     ),
     Row::new("MSR: FPSR", "1101 0101 0001 1011 0100 0100 001 ttttt", 50),
+    Row::new(
+        "Undefined: data processing (immediate)",
+        "ooo 100 oooooooooooooooooooooooooo",
+        400,
+    )
+    .undefined(),
+    Row::new(
+        "Undefined: data processing (register)",
+        "ooo o101 ooooooooooooooooooooooooo",
+        800,
+    )
+    .undefined(),
+    Row::new(
+        "Undefined: branches, exceptions, system",
+        "ooo 101 oooooooooooooooooooooooooo",
+        1500,
+    )
+    .undefined(),
+    Row::new(
+        "Undefined: system",
+        "1101 0101 00 oooooooooooooooooooooo",
+        400,
+    )
+    .undefined(),
+    Row::new(
+        "Undefined: branches (register)",
+        "1101 011 oooo ooooo oooooo ooooo ooooo",
+        400,
+    )
+    .undefined(),
+    Row::new(
+        "Undefined: exceptions",
+        "1101 0100 ooo iiiiiiiiiiiiiiii ooo oo",
+        300,
+    )
+    .undefined(),
+    Row::new(
+        "Undefined: loads and stores",
+        "oooo 1o0 ooooooooooooooooooooooooo",
+        3000,
+    )
+    .undefined(),
+    Row::new(
+        "Undefined: exclusives",
+        "oo 001000 oooooooooooooooooooooooo",
+        800,
+    )
+    .undefined(),
+    Row::new(
+        "Undefined: atomics",
+        "oo 111o 00 oo1 ooooo oooo 00 ooooo ooooo",
+        800,
+    )
+    .undefined(),
     Row::new("Reserved", "0oo 0000 ooooooooooooooooooooooooo", 100).none(),
 ];
 
 fn off_slot_26(word: u32) -> bool {
-    field(word, 0, 26) % 8 != 0
+    !field(word, 0, 26).is_multiple_of(8)
 }
 fn off_slot_19(word: u32) -> bool {
-    field(word, 5, 19) % 8 != 0
+    !field(word, 5, 19).is_multiple_of(8)
 }
 fn off_slot_14(word: u32) -> bool {
-    field(word, 5, 14) % 8 != 0
+    !field(word, 5, 14).is_multiple_of(8)
 }
 
 /// Loads and stores.
