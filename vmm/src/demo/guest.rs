@@ -110,7 +110,7 @@ const TCR: u64 = 25 | 1 << 8 | 1 << 10 | 3 << 12 | 1 << 23 | 25 << 16;
 
 /// TTBR0_EL1 of a process: its level 1 table, and its number as ASID.
 fn ttbr0(process: u64) -> u64 {
-    RAM + TABLES + process * 0x4000 | (process + 1) << 48
+    (RAM + TABLES + process * 0x4000) | ((process + 1) << 48)
 }
 
 /// The guest's memory as it is before the first instruction, and the address of that one.
@@ -143,19 +143,19 @@ fn tables(ram: &mut [u8], process: u64, data: u64) {
     let mut set = |table: u64, index: u64, descriptor: u64| {
         ram[(table + index * 8) as usize..][..8].copy_from_slice(&descriptor.to_le_bytes());
     };
-    set(level1, 0, RAM + level2 | TABLE);
+    set(level1, 0, (RAM + level2) | TABLE);
     set(level1, RAM >> 30, RAM | BLOCK | UXN);
-    set(level2, 0, RAM + level3 | TABLE);
+    set(level2, 0, (RAM + level3) | TABLE);
     set(level2, PORT >> 21, PORT | BLOCK | UXN | PXN | DEVICE);
     set(
         level3,
         USER_CODE >> 12,
-        RAM + CODE_PAGE | PAGE | NOT_GLOBAL | EL0 | READ_ONLY | PXN,
+        (RAM + CODE_PAGE) | PAGE | NOT_GLOBAL | EL0 | READ_ONLY | PXN,
     );
     set(
         level3,
         USER_DATA >> 12,
-        RAM + data | PAGE | NOT_GLOBAL | EL0 | PXN | UXN,
+        (RAM + data) | PAGE | NOT_GLOBAL | EL0 | PXN | UXN,
     );
 }
 
