@@ -40,24 +40,37 @@ pub(crate) const fn key(context: u64, mode: u32) -> u64 {
 }
 
 /// A vCPU's links.
-pub(crate) struct Links(Box<[Link; LINKS]>);
+pub(crate) struct Links {
+    all: Box<[Link; LINKS]>,
+    /// The entries that are in use: every KVM_RUN forgets them, and few runs have many.
+    used: Vec<u16>,
+}
 
 impl Links {
     pub(crate) fn new() -> Links {
-        Links(Box::new([NONE; LINKS]))
+        Links {
+            all: Box::new([NONE; LINKS]),
+            used: Vec::with_capacity(LINKS),
+        }
     }
 
     pub(crate) fn base(&self) -> *const Link {
-        self.0.as_ptr()
+        self.all.as_ptr()
     }
 
     /// Keeps a link; `align` is that of instructions.
     pub(crate) fn insert(&mut self, link: Link, align: u64) {
-        self.0[(link.pc / align) as usize % LINKS] = link;
+        let index = (link.pc / align) as usize % LINKS;
+        if self.all[index].key == NONE.key {
+            self.used.push(index as u16);
+        }
+        self.all[index] = link;
     }
 
     /// Forgets all.
     pub(crate) fn clear(&mut self) {
-        self.0.fill(NONE);
+        for index in self.used.drain(..) {
+            self.all[index as usize] = NONE;
+        }
     }
 }

@@ -17,10 +17,13 @@ use understudy_kvm::{Kvm, VcpuExit, VcpuFd, VmFd};
 
 const RAM: u64 = 0x4000_0000;
 const RAM_SIZE: usize = 1 << 20;
+const OSLSR_EL1: u64 = reg::sys_reg(2, 0, 1, 1, 4);
+const MDSCR_EL1: u64 = reg::sys_reg(2, 0, 0, 2, 2);
 const ROUNDS: u32 = 200_000;
 
 struct Guest {
     vcpu: VcpuFd,
+    ran: bool,
     _vm: VmFd,
     _memory: memmap2::MmapMut,
 }
@@ -50,6 +53,7 @@ fn guest(code: &[u32]) -> Guest {
         .expect("PC");
     Guest {
         vcpu,
+        ran: false,
         _vm: vm,
         _memory: memory,
     }
@@ -90,6 +94,11 @@ fn breakpoints() -> Guest {
 }
 
 fn set_breakpoint(vcpu: &VcpuFd, address: u64) {
+    let control = GuestDebugControl::ENABLE | GuestDebugControl::USE_HW;
+    guest_debug(vcpu, control, address);
+}
+
+fn guest_debug(vcpu: &VcpuFd, control: GuestDebugControl, address: u64) {
     let none = [0; KVM_ARM_MAX_DBG_REGS];
     let mut arch = kvm_guest_debug_arch {
         dbg_bcr: none,
@@ -99,7 +108,6 @@ fn set_breakpoint(vcpu: &VcpuFd, address: u64) {
     };
     arch.dbg_bcr[0] = 0xf << 5 | 0b11 << 1 | 1;
     arch.dbg_bvr[0] = address;
-    let control = GuestDebugControl::ENABLE | GuestDebugControl::USE_HW;
     let settings = kvm_guest_debug {
         control: control.bits(),
         pad: 0,
@@ -156,7 +164,70 @@ fn resident() -> u64 {
     pages * 4096
 }
 
+/// What a vCPU costs in memory once it has run a loop, its code cache included.
+fn memory() {
+    let before = resident();
+    let mut guest = counter();
+    count(&mut guest);
+    println!(
+        "a vCPU that has run a loop        {:>8.1} MiB resident",
+        (resident() - before) as f64 / (1 << 20) as f64
+    );
+}
+
+/// SUBS X0, X0, #1; B.NE .-4; STR X1, [X2]
+fn counter() -> Guest {
+    let guest = guest(&[0xf100_0400, 0x54ff_ffe1, 0xf900_0041]);
+    guest
+        .vcpu
+        .set_one_reg(reg::core::x(2), &0x900_0000u64.to_le_bytes())
+        .expect("X2");
+    guest
+}
+
+/// Has the guest count down once; seconds.
+fn count(guest: &mut Guest) -> f64 {
+    // The store that ended the last round is over when the next run begins, and adds 4 to PC.
+    let entry = if guest.ran { RAM - 4 } else { RAM };
+    guest.ran = true;
+    for (id, value) in [(reg::core::PC, entry), (reg::core::x(0), 300_000_000)] {
+        guest
+            .vcpu
+            .set_one_reg(id, &value.to_le_bytes())
+            .expect("a core register");
+    }
+    let start = Instant::now();
+    mmio_round(guest);
+    start.elapsed().as_secs_f64()
+}
+
+/// What debugging costs where it is not used: a vCPU that never was debugged, and one that was once,
+/// with its OS Lock and MDSCR_EL1.MDE set, run the same loop in turn.
+fn unused() {
+    let mut plain = counter();
+    let mut debugged = counter();
+    set_breakpoint(&debugged.vcpu, RAM + 0x1000);
+    guest_debug(&debugged.vcpu, GuestDebugControl::empty(), 0);
+    for (id, value) in [(OSLSR_EL1, 0b1010u64), (MDSCR_EL1, 1 << 15)] {
+        debugged
+            .vcpu
+            .set_one_reg(id, &value.to_le_bytes())
+            .expect("a debug register");
+    }
+    let mut best = [f64::MAX; 2];
+    for _ in 0..5 {
+        best[0] = best[0].min(count(&mut plain));
+        best[1] = best[1].min(count(&mut debugged));
+    }
+    println!(
+        "the same loop, once debugged      {:>8.3} of the time",
+        best[1] / best[0]
+    );
+}
+
 fn main() {
+    // First, so that nothing is there yet that vCPUs share.
+    memory();
     let mut best = [f64::MAX; 3];
     let mut ours = mmio();
     let mut peer = real_kvm();
@@ -186,19 +257,5 @@ fn main() {
         best[2],
         1e3 / best[2]
     );
-
-    let before = resident();
-    // SUBS X0, X0, #1; B.NE .-4; STR X1, [X2]
-    let mut one = guest(&[0xf100_0400, 0x54ff_ffe1, 0xf900_0041]);
-    one.vcpu
-        .set_one_reg(reg::core::x(0), &100_000_000u64.to_le_bytes())
-        .expect("X0");
-    one.vcpu
-        .set_one_reg(reg::core::x(2), &0x900_0000u64.to_le_bytes())
-        .expect("X2");
-    mmio_round(&mut one);
-    println!(
-        "a vCPU that has run a loop        {:>8.1} MiB resident",
-        (resident() - before) as f64 / (1 << 20) as f64
-    );
+    unused();
 }

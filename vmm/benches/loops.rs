@@ -13,6 +13,8 @@ use understudy_abi::common::kvm_userspace_memory_region;
 use understudy_kvm::{Kvm, VcpuExit};
 
 const RAM: u64 = 0x4000_0000;
+/// Where the image is: QEMU's machine has its device tree at the beginning of memory.
+const IMAGE: u64 = RAM + 0x20_0000;
 const RAM_SIZE: usize = 4 << 20;
 const TABLE: u64 = 0x1_0000;
 const DATA: u64 = 0x2_0000;
@@ -158,7 +160,7 @@ const fn msr(op0: u32, op1: u32, crn: u32, crm: u32, op2: u32) -> u32 {
 }
 
 fn image(body: &Loop, turns: u64) -> Vec<u8> {
-    let mut a = Assembler::new(RAM as usize);
+    let mut a = Assembler::new(IMAGE as usize);
     dynasm!(a
         ; .arch aarch64
         ; ldr x0, ->mair
@@ -183,9 +185,9 @@ fn image(body: &Loop, turns: u64) -> Vec<u8> {
         ; ->tcr:
         ; .u64 25 | 1 << 8 | 1 << 10 | 3 << 12 | 1 << 23 | 25 << 16
         ; ->ttbr0:
-        ; .u64 RAM + TABLE
+        ; .u64 IMAGE + TABLE
         ; ->data:
-        ; .u64 RAM + DATA
+        ; .u64 IMAGE + DATA
         ; ->turns:
         ; .u64 turns
         ; ->begin:
@@ -207,7 +209,7 @@ fn image(body: &Loop, turns: u64) -> Vec<u8> {
 
 fn ours(image: &[u8]) -> Duration {
     let mut memory = memmap2::MmapMut::map_anon(RAM_SIZE).expect("memory for the guest");
-    memory[..image.len()].copy_from_slice(image);
+    memory[(IMAGE - RAM) as usize..][..image.len()].copy_from_slice(image);
     let vm = Kvm::new().and_then(|kvm| kvm.create_vm()).expect("a VM");
     let region = kvm_userspace_memory_region {
         slot: 0,
@@ -224,7 +226,7 @@ fn ours(image: &[u8]) -> Duration {
         features: [1 << 2, 0, 0, 0, 0, 0, 0],
     };
     vcpu.vcpu_init(&init).expect("KVM_ARM_VCPU_INIT");
-    vcpu.set_one_reg(reg::core::PC, &RAM.to_le_bytes())
+    vcpu.set_one_reg(reg::core::PC, &IMAGE.to_le_bytes())
         .expect("PC");
     let start = Instant::now();
     match vcpu.run().expect("KVM_RUN") {
@@ -237,7 +239,7 @@ fn qemu(image: &[u8]) -> Option<Duration> {
     let mut file = tempfile::NamedTempFile::new().ok()?;
     file.write_all(image).ok()?;
     let loader = format!(
-        "loader,file={},addr={RAM:#x},force-raw=on",
+        "loader,file={},addr={IMAGE:#x},force-raw=on",
         file.path().display()
     );
     let start = Instant::now();
@@ -253,7 +255,7 @@ fn qemu(image: &[u8]) -> Option<Duration> {
             "tcg",
         ])
         .args(["-display", "none", "-nodefaults", "-device", &loader])
-        .args(["-device", &format!("loader,addr={RAM:#x},cpu-num=0")])
+        .args(["-device", &format!("loader,addr={IMAGE:#x},cpu-num=0")])
         .stdin(Stdio::null())
         .status()
         .ok()?;
