@@ -34,7 +34,7 @@ fn list(program: &Program, vcpu: i32) -> Vec<u64> {
 }
 
 /// Issue 2: "the register list of a vCPU equals the reference KVM's for the same model, register
-/// for register", in its order; and each can be read and written back.
+/// for register", in its order; and each can be read and written back (OSL-7).
 #[test]
 fn the_list_is_the_references_and_restores() {
     let program = Program::new();
@@ -289,7 +289,7 @@ fn a_run_freezes_id_registers() {
     assert_eq!(guest.get(isar0), old);
 }
 
-/// IDR-32.
+/// IDR-32; ESR-12: reserved words that are not zero are refused.
 #[test]
 fn writable_masks() {
     let program = Program::new();
@@ -330,4 +330,30 @@ fn the_os_lock_is_each_vcpus_own() {
     program.set(a, oslsr, 0xa).unwrap();
     assert_eq!(program.get(a, oslsr), Ok(0xa));
     assert_eq!(program.get(b, oslsr), Ok(8));
+}
+
+/// DBG-26: the debug registers are 0 after a reset, and all sixteen of each kind are listed and keep
+/// what they get, however many the CPU has.
+#[test]
+fn all_sixteen_debug_registers_of_each_kind_are_there() {
+    const RES0: u64 = !0x1fff_ffff;
+    let guest = Guest::new(&[]);
+    let listed = list(&guest.program, guest.vcpu);
+    for (crm, op2) in [(2, 2), (2, 0)] {
+        assert_eq!(
+            guest.get(sys_reg(2, 0, 0, crm, op2)),
+            0,
+            "MDSCR_EL1, MDCCINT_EL1"
+        );
+    }
+    for n in 0..16 {
+        for op2 in 4..8 {
+            let id = sys_reg(2, 0, 0, n, op2);
+            assert!(listed.contains(&id), "{n} {op2}");
+            assert_eq!(guest.get(id), 0);
+            let value = !RES0 & 0x1000_01e5 + u64::from(n);
+            guest.set(id, value);
+            assert_eq!(guest.get(id), value);
+        }
+    }
 }

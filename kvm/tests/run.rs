@@ -142,7 +142,8 @@ fn an_access_without_syndrome_is_enosys_or_an_exit() {
     assert_eq!(exit.fault_ipa & !0xfff, HOLE);
 }
 
-/// Tests (i) to (iii) of requirements, section 3; ESR-2, ESR-3, ESR-5, ESR-7.
+/// Tests (i) to (iii) of requirements, section 3; ESR-2, ESR-3, ESR-5, ESR-7; ESR-9: the syndrome is
+/// the CPU's, nothing of it is hidden.
 #[test]
 fn a_debug_exit_has_both_halves_of_the_syndrome_and_the_flag_goes_again() {
     let guest = guest_at_hole(&[NOP, brk(0x123), STR_X1_X2, B_SELF]);
@@ -519,4 +520,21 @@ fn irq_line_wakes_from_wfi() {
     guest.program.with(guest.vcpu, request, &mut init).unwrap();
     assert_eq!(guest.get(core::PC), 0);
     assert_eq!(guest.get(core::PSTATE), 0x3c5);
+}
+
+/// ESR-11: what the guest's CPU does not know is the guest's own exception, and no exit.
+#[test]
+fn an_unknown_instruction_is_the_guests_own_exception() {
+    const UDF: u32 = 0;
+    // The handler for exceptions of the current level, on SP_ELx, is at 0x200 of the vectors.
+    let mut code = vec![0xd503_201f; 0x300 / 4];
+    code[0] = UDF;
+    code[0x200 / 4] = STR_X1_X2;
+    let guest = guest_at_hole(&code);
+    let vbar = understudy_abi::arm64::reg::sys_reg(3, 0, 12, 0, 0);
+    let esr = understudy_abi::arm64::reg::sys_reg(3, 0, 5, 2, 0);
+    guest.set(vbar, guest.get(core::PC));
+    assert_eq!(guest.enter(), Ok(KVM_EXIT_MMIO));
+    assert_eq!(guest.mmio().phys_addr, HOLE);
+    assert_eq!(guest.get(esr), 0x0200_0000);
 }

@@ -590,7 +590,7 @@ fn own_breakpoints_are_masked() {
 }
 
 /// Test 8 (OSL-20, OSL-22): a locked breakpoint does not fire, keeps its registers, and fires when
-/// the lock opens (OSL-24: whatever else is unmasked).
+/// the lock opens (OSL-24: whatever else is unmasked; OSL-25: by these bits of MDSCR_EL1).
 #[test]
 fn os_lock_suppresses_breakpoints() {
     tiers(|tier| {
@@ -757,7 +757,7 @@ fn context_breakpoint() {
 
 // The OS Lock's registers.
 
-/// OSL-1, OSL-2: only bit 0 of OSLAR_EL1 counts, only OSLSR_EL1.OSLK changes.
+/// OSL-1, OSL-2, OSL-9: only bit 0 of OSLAR_EL1 counts, only OSLSR_EL1.OSLK changes, and at once.
 #[test]
 fn oslar_sets_oslk() {
     let mut guest = Guest::new(Tier::Interpret, &[NOP]);
