@@ -342,6 +342,7 @@ pub(crate) fn translate(
     // In Device memory each access is looked at, for its alignment. (Without translation all is
     // Device memory, but then no unaligned access gets to the TLB.)
     let free = (!page.device() || !cpu.state.mmu.regime.on)
+        && !memory.host_is_changing()
         && !cpu.state.debug.effective().watchpoint_in_page(address);
     let may = |kind| {
         let access = Access {
@@ -354,6 +355,7 @@ pub(crate) fn translate(
     Ok(Target::Memory(Frame {
         host: slot.host,
         cache_loads: may(AccessKind::Load),
-        cache_stores: may(AccessKind::Store) && logged && !slot.readonly,
+        // Only once a store has shown that the host lets it be written.
+        cache_stores: kind.writes() && may(AccessKind::Store) && logged && !slot.readonly,
     }))
 }

@@ -76,8 +76,13 @@ fn frame<A: Arch>(
     }
 }
 
+/// The host has no memory there. Compiled code, whose accesses nothing guards, must not find it in
+/// the TLB.
 fn failed<A: Arch>(cpu: &mut Cpu<A>, address: u64) -> impl FnOnce(HostFault) -> Stop + '_ {
-    move |_| A::host_fault(cpu, address)
+    move |_| {
+        cpu.flush_all();
+        A::host_fault(cpu, address)
+    }
 }
 
 /// Loads, zero-extended.

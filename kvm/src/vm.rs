@@ -15,6 +15,7 @@ use understudy_memory::{GuestMemory, Limits, UserRegion};
 
 use crate::coalesced::CoalescedMmio;
 use crate::errno::Errno;
+use crate::host_memory;
 use crate::process;
 use crate::shared;
 use crate::stats::{Counters, VM_STATS};
@@ -101,6 +102,7 @@ impl VmFd {
             owner: process::Generation::now(),
             dead: AtomicBool::new(false),
         });
+        host_memory::watch(&vm);
         Ok(VmFd { vm, fd })
     }
 

@@ -351,7 +351,7 @@ fn all_sixteen_debug_registers_of_each_kind_are_there() {
             let id = sys_reg(2, 0, 0, n, op2);
             assert!(listed.contains(&id), "{n} {op2}");
             assert_eq!(guest.get(id), 0);
-            let value = !RES0 & 0x1000_01e5 + u64::from(n);
+            let value = !RES0 & (0x1000_01e5 + u64::from(n));
             guest.set(id, value);
             assert_eq!(guest.get(id), value);
         }

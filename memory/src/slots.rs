@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use arc_swap::ArcSwap;
@@ -97,6 +97,8 @@ pub struct GuestMemory {
     starts: Mutex<HashMap<u16, u64>>,
     /// [`ManualProtect`], as the bits of `KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2`.
     manual_protect: AtomicU8,
+    /// How many changes of the host's mappings are under way.
+    host_changes: AtomicUsize,
 }
 
 impl GuestMemory {
@@ -109,6 +111,7 @@ impl GuestMemory {
             generation: AtomicU64::new(1),
             starts: Mutex::default(),
             manual_protect: AtomicU8::new(0),
+            host_changes: AtomicUsize::new(0),
         }
     }
 
@@ -242,6 +245,34 @@ impl GuestMemory {
             readonly: slot.flags.contains(RegionFlags::READONLY),
             logging: slot.log.is_some(),
         })
+    }
+
+    /// Whether a slot's memory is in `length` bytes of host addresses from `start` on.
+    pub fn has_host_range(&self, start: u64, length: u64) -> bool {
+        let end = start.saturating_add(length);
+        let slots = self.snapshot.load();
+        slots
+            .values()
+            .any(|slot| slot.host < end && start < slot.host.saturating_add(slot.size))
+    }
+
+    /// The host's mappings of slots are about to change (the kernel's `invalidate_range_start`):
+    /// until the matching [`GuestMemory::end_host_change`], no vCPU may keep a host address beyond
+    /// one access ([`GuestMemory::host_is_changing`]). The caller then has the vCPUs forget those
+    /// that they have.
+    pub fn begin_host_change(&self) {
+        self.host_changes.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// A change is over.
+    pub fn end_host_change(&self) {
+        self.host_changes.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Whether the host's mappings are changing. To be read before [`GuestMemory::lookup`].
+    #[inline]
+    pub fn host_is_changing(&self) -> bool {
+        self.host_changes.load(Ordering::SeqCst) != 0
     }
 
     /// Marks the page that contains this guest-physical address as written, where its slot keeps a

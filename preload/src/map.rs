@@ -3,12 +3,15 @@
 //! A vCPU's descriptor is a memfd whose first page is its `kvm_run`. The page of the VM's coalesced
 //! MMIO ring belongs to all vCPUs, so it is in a memfd of its own, and mapped over its place.
 //! Mapping `/dev/kvm`, a VM or statistics is ENODEV, as in KVM.
+//!
+//! And of changes to what memory slots lie in, of which KVM is told before they are made.
 
 use std::ffi::{c_int, c_void};
 use std::os::fd::AsRawFd;
 
 use libc::{MAP_FAILED, off64_t, size_t};
 use understudy_abi::PAGE_SIZE;
+use understudy_kvm::host_memory::HostMemoryChange;
 use understudy_kvm::{Object, Vcpu};
 
 use crate::{fail, real, registry};
@@ -21,6 +24,8 @@ unsafe fn map(
     fd: c_int,
     offset: off64_t,
 ) -> *mut c_void {
+    let _change =
+        (flags & libc::MAP_FIXED != 0).then(|| HostMemoryChange::begin(addr.addr(), length));
     // SAFETY: the caller's promise to `mmap`.
     unsafe { real::mmap64(addr, length, prot, flags, fd, offset) as *mut c_void }
 }
@@ -106,4 +111,34 @@ unsafe extern "C" fn mmap(
 ) -> *mut c_void {
     // SAFETY: the same function on 64-bit hosts.
     unsafe { mmap64(addr, length, prot, flags, fd, offset) }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn munmap(addr: *mut c_void, length: size_t) -> c_int {
+    let _change = HostMemoryChange::begin(addr.addr(), length);
+    // SAFETY: the caller's promise to `munmap`.
+    unsafe { real::munmap(addr, length) }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn mprotect(addr: *mut c_void, length: size_t, prot: c_int) -> c_int {
+    let _change = HostMemoryChange::begin(addr.addr(), length);
+    // SAFETY: the caller's promise to `mprotect`.
+    unsafe { real::mprotect(addr, length, prot) }
+}
+
+/// The last argument is there only with `MREMAP_FIXED`, but is passed in a register on all hosts.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn mremap(
+    old: *mut c_void,
+    old_length: size_t,
+    length: size_t,
+    flags: c_int,
+    new: *mut c_void,
+) -> *mut c_void {
+    let _from = HostMemoryChange::begin(old.addr(), old_length);
+    let _to =
+        (flags & libc::MREMAP_FIXED != 0).then(|| HostMemoryChange::begin(new.addr(), length));
+    // SAFETY: the caller's promise to `mremap`.
+    unsafe { real::mremap(old, old_length, length, flags, new) as *mut c_void }
 }

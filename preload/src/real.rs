@@ -54,6 +54,11 @@ next! {
     mmap64(
         addr: *mut c_void, length: size_t, prot: c_int, flags: c_int, fd: c_int, offset: off64_t
     ) -> isize;
+    munmap(addr: *mut c_void, length: size_t) -> c_int;
+    mprotect(addr: *mut c_void, length: size_t, prot: c_int) -> c_int;
+    mremap(
+        old: *mut c_void, old_length: size_t, length: size_t, flags: c_int, new: *mut c_void
+    ) -> isize;
     close(fd: c_int) -> c_int;
     close_range(first: c_uint, last: c_uint, flags: c_int) -> c_int;
     closefrom(low: c_int) -> c_int;

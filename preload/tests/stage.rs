@@ -437,6 +437,50 @@ fn guest_memory_that_was_taken_away_is_efault() {
     });
 }
 
+/// The same under code that is compiled, where no single access is guarded.
+#[test]
+fn memory_that_goes_while_the_guest_runs_is_efault() {
+    let name = "memory_that_goes_while_the_guest_runs_is_efault";
+    on_stage_with(name, &[("UNDERSTUDY_TIER", "compile")], || {
+        // mov w1, #0x8000; ldr x0, [x1]; str x0, [x1, #8]; b .-8
+        let (_, vcpu, memory) = vcpu_with(&[0x5290_0001, 0xf940_0020, 0xf900_0420, 0x17ff_fffe]);
+        let page = memory.addr() + 0x8000;
+        // SAFETY: the test's own mapping, of which nobody has a reference.
+        let changes: [fn(usize); 4] = unsafe {
+            [
+                |at| {
+                    libc::mprotect(at as *mut c_void, 4096, libc::PROT_NONE);
+                },
+                |at| {
+                    libc::mprotect(at as *mut c_void, 4096, libc::PROT_READ);
+                },
+                |at| {
+                    libc::munmap(at as *mut c_void, 4096);
+                },
+                |at| {
+                    let flags = libc::MAP_FIXED | libc::MAP_ANONYMOUS | libc::MAP_PRIVATE;
+                    libc::mmap(at as *mut c_void, 4096, libc::PROT_NONE, flags, -1, 0);
+                },
+            ]
+        };
+        for change in changes {
+            let other = std::thread::spawn(move || {
+                std::thread::sleep(Duration::from_millis(50));
+                change(page);
+            });
+            assert_eq!(ioctl(vcpu, KVM_RUN, 0), Err(libc::EFAULT));
+            other.join().expect("the other thread ends");
+            // And again, where nothing has changed.
+            assert_eq!(ioctl(vcpu, KVM_RUN, 0), Err(libc::EFAULT));
+            let flags = libc::MAP_FIXED | libc::MAP_ANONYMOUS | libc::MAP_PRIVATE;
+            let prot = libc::PROT_READ | libc::PROT_WRITE;
+            // SAFETY: as above.
+            let back = unsafe { libc::mmap(page as *mut c_void, 4096, prot, flags, -1, 0) };
+            assert_eq!(back.addr(), page);
+        }
+    });
+}
+
 #[test]
 fn a_child_cannot_use_its_parents_vm() {
     on_stage("a_child_cannot_use_its_parents_vm", || {
