@@ -114,8 +114,8 @@ pub struct Machine {
     pub memory: Arc<GuestMemory>,
     /// What it was made with.
     pub settings: Settings,
-    /// The ID registers.
-    pub id: IdRegisters,
+    /// The ID registers of the VM.
+    pub id: Arc<IdRegisters>,
     /// What the guest can call (SMCCC): firmware registers and filter.
     pub services: Services,
     /// Offsets of the guest's counters.
@@ -130,13 +130,26 @@ pub struct Machine {
     system_suspend: AtomicBool,
 }
 
+fn new_id_registers(settings: &Settings) -> IdRegisters {
+    IdRegisters::new(settings.model.registers(), settings.proposals)
+}
+
+/// What a vCPU with these features has asked for.
+pub(crate) fn opt_ins(features: VcpuFeatures) -> OptIns {
+    let mut opt_ins = OptIns::empty();
+    opt_ins.set(OptIns::PMU, features.contains(VcpuFeatures::PMU_V3));
+    opt_ins.set(OptIns::SVE, features.contains(VcpuFeatures::SVE));
+    let ptrauth = VcpuFeatures::PTRAUTH_ADDRESS | VcpuFeatures::PTRAUTH_GENERIC;
+    opt_ins.set(OptIns::PTRAUTH, features.contains(ptrauth));
+    opt_ins
+}
+
 impl Machine {
     /// A machine without vCPUs.
     pub fn new(memory: Arc<GuestMemory>, settings: Settings) -> Arc<Machine> {
-        let exposed_debug = settings.proposals.contains(Proposals::EXPOSED_DEBUG);
         Arc::new(Machine {
             memory,
-            id: IdRegisters::new(settings.model.registers(), exposed_debug),
+            id: Arc::new(new_id_registers(&settings)),
             settings,
             services: Services::new(),
             counters: Counters::new(),
@@ -148,6 +161,16 @@ impl Machine {
             nisv_to_user: AtomicBool::new(false),
             system_suspend: AtomicBool::new(false),
         })
+    }
+
+    /// The ID registers of a new vCPU: the VM's, or its own under `arm64-id-reg-configurable`
+    /// (IDR-2).
+    pub(crate) fn id_registers(&self) -> Arc<IdRegisters> {
+        if self.id.configurable() {
+            Arc::new(new_id_registers(&self.settings))
+        } else {
+            self.id.clone()
+        }
     }
 
     /// Takes the configuration's lock.
@@ -178,13 +201,8 @@ impl Machine {
     /// with those that are fixed; false if they differ.
     pub fn fix_features(&self, features: VcpuFeatures) -> bool {
         let features = features - VcpuFeatures::POWER_OFF;
-        let mut opt_ins = OptIns::empty();
-        opt_ins.set(OptIns::PMU, features.contains(VcpuFeatures::PMU_V3));
-        opt_ins.set(OptIns::SVE, features.contains(VcpuFeatures::SVE));
-        let ptrauth = VcpuFeatures::PTRAUTH_ADDRESS | VcpuFeatures::PTRAUTH_GENERIC;
-        opt_ins.set(OptIns::PTRAUTH, features.contains(ptrauth));
         let mut config = self.config();
-        self.id.initialise(opt_ins);
+        self.id.initialise(opt_ins(features));
         *config.features.get_or_insert(features) == features
     }
 

@@ -471,7 +471,7 @@ fn arch_features(cpu: &Cpu, machine: &Machine) -> u64 {
 
 /// Whether the guest's ID registers have SSBS.
 fn has_ssbs(cpu: &Cpu) -> bool {
-    cpu.state.machine.id.at_least(&fields::PFR1_SSBS, 1)
+    cpu.state.id.at_least(&fields::PFR1_SSBS, 1)
 }
 
 /// Wall-clock time and the counter that the guest asks for, taken together.

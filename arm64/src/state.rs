@@ -6,6 +6,7 @@ use crate::interrupts::InterruptState;
 use crate::machine::Machine;
 use crate::mmu::MmuState;
 use crate::pvtime::PvTimeState;
+use crate::sysregs::IdRegisters;
 use crate::sysregs::SysRegs;
 use crate::timers::TimerState;
 use crate::vcpu::RunState;
@@ -42,6 +43,8 @@ pub mod pstate {
 pub struct State {
     /// The VM that this vCPU is part of.
     pub machine: Arc<Machine>,
+    /// The ID registers: the VM's, or the vCPU's own under `arm64-id-reg-configurable`.
+    pub id: Arc<IdRegisters>,
     /// This vCPU as others reach it.
     pub peer: Arc<Peer>,
     /// The features of the last `KVM_ARM_VCPU_INIT`.
@@ -74,6 +77,7 @@ impl State {
     /// The state of a vCPU that was never reset.
     pub fn new(machine: Arc<Machine>, peer: Arc<Peer>) -> State {
         State {
+            id: machine.id_registers(),
             machine,
             peer,
             features: VcpuFeatures::empty(),

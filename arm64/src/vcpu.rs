@@ -13,7 +13,7 @@ pub(crate) mod tests;
 
 use crate::debug::{self, GuestDebug, step};
 use crate::exit::{Exit, Mmio, syndrome};
-use crate::machine::{Machine, POWER};
+use crate::machine::{self, Machine, POWER};
 use crate::pvtime::{self, PvTimeError};
 use crate::state::State;
 use crate::sysregs::{self, Reg};
@@ -61,6 +61,9 @@ pub struct Fault {
 pub enum NotReady {
     /// It has not had `KVM_ARM_VCPU_INIT`: `ENOEXEC`.
     NotInitialized,
+    /// A fractional ID field is above its limit, and the field that it refines is not below its own
+    /// (IDR-41): `EPERM`.
+    Fraction,
 }
 
 /// Events that are pending (`struct kvm_vcpu_events`).
@@ -139,6 +142,8 @@ impl Vcpu {
     pub fn init(&mut self, features: VcpuFeatures) {
         self.initialized = Some(features);
         self.engine.cpu.state.features = features;
+        let id = &self.engine.cpu.state.id;
+        id.initialise(machine::opt_ins(features));
         reset(&mut self.engine.cpu, None);
         self.peer()
             .set_mp_state(if features.contains(VcpuFeatures::POWER_OFF) {
@@ -155,8 +160,12 @@ impl Vcpu {
             return Err(NotReady::NotInitialized);
         }
         if !self.has_run {
+            if !self.engine.cpu.state.id.fractions_fit() {
+                return Err(NotReady::Fraction);
+            }
             self.has_run = true;
             self.machine().set_has_run();
+            self.engine.cpu.state.id.freeze();
             sysregs::first_run(&mut self.engine.cpu);
         }
         Ok(())

@@ -185,6 +185,7 @@ fn try_write(vcpu: &mut Vcpu, id: u64, value: u64) -> String {
         Err(Error::Busy) => "B",
         Err(Error::NoEnt) => "N",
         Err(Error::Perm) => "P",
+        Err(Error::TooBig) => "2",
     };
     let expected = if result.is_ok() { value } else { old };
     let kept = if now == expected {

@@ -8,6 +8,8 @@
 use understudy_abi::arm64::{GuestDebugControl, KVM_COALESCED_MMIO_PAGE_OFFSET};
 use understudy_abi::cap::*;
 use understudy_abi::common::DirtyLogFlags;
+use understudy_abi::proposals::KVM_CAP_ARM_ID_REG_CONFIGURABLE;
+use understudy_arm64::machine::Proposals;
 use understudy_arm64::sysregs::id::fields;
 
 use crate::system::{Kvm, MAX_VCPUS, NR_MEMSLOTS};
@@ -64,6 +66,10 @@ pub fn of_system(system: &Kvm, capability: u32) -> i32 {
         KVM_CAP_GUEST_DEBUG_HW_BPS => system.id_field(&fields::DFR0_BRPS) as i32 + 1,
         KVM_CAP_GUEST_DEBUG_HW_WPS => system.id_field(&fields::DFR0_WRPS) as i32 + 1,
         KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2 => DirtyLogFlags::all().bits() as i32,
+        KVM_CAP_ARM_ID_REG_CONFIGURABLE => {
+            let on = Proposals::ID_REG_CONFIGURABLE;
+            system.host.proposals.contains(on) as i32
+        }
         _ => 0,
     }
 }

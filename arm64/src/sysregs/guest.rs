@@ -36,7 +36,7 @@ pub fn read(cpu: &mut Cpu, word: u32) -> Result<u64, Stop> {
         Read::Constant(value) => Ok(value),
         Read::Stored(reg) => Ok(cpu.state.sys[reg]),
         Read::Slot(slot) => Ok(cpu.slot(slot)),
-        Read::Id => Ok(cpu.state.machine.id.get(register.encoding)),
+        Read::Id => Ok(cpu.state.id.get(register.encoding)),
         Read::By(read) => read(cpu),
     }
 }

@@ -10,7 +10,7 @@ use understudy_engine::emit::Stop;
 const DCZID_DZP: u64 = 1 << 4;
 
 pub(super) fn user_midr(cpu: &Cpu) -> u64 {
-    cpu.state.machine.id.model().midr
+    cpu.state.id.model().midr
 }
 
 pub(super) fn midr(cpu: &mut Cpu) -> Result<u64, Stop> {
@@ -18,7 +18,7 @@ pub(super) fn midr(cpu: &mut Cpu) -> Result<u64, Stop> {
 }
 
 pub(super) fn user_revidr(cpu: &Cpu) -> u64 {
-    cpu.state.machine.id.model().revidr
+    cpu.state.id.model().revidr
 }
 
 pub(super) fn revidr(cpu: &mut Cpu) -> Result<u64, Stop> {
@@ -26,7 +26,7 @@ pub(super) fn revidr(cpu: &mut Cpu) -> Result<u64, Stop> {
 }
 
 pub(super) fn user_aidr(cpu: &Cpu) -> u64 {
-    cpu.state.machine.id.model().aidr
+    cpu.state.id.model().aidr
 }
 
 pub(super) fn aidr(cpu: &mut Cpu) -> Result<u64, Stop> {
@@ -53,7 +53,7 @@ pub(super) fn mpidr(cpu: &mut Cpu) -> Result<u64, Stop> {
 }
 
 pub(super) fn reset_sctlr(cpu: &Cpu) -> u64 {
-    cpu.state.machine.id.model().sctlr
+    cpu.state.id.model().sctlr
 }
 
 /// CLIDR_EL1 out of reset: as few caches as CTR_EL0 allows for. KVM does not tell of the host's.
@@ -64,7 +64,7 @@ pub(super) fn reset_clidr(cpu: &Cpu) -> u64 {
     const LOUIS: u32 = 21;
     const LOC: u32 = 24;
     const LOUU: u32 = 27;
-    let id = &cpu.state.machine.id;
+    let id = &cpu.state.id;
     // Ctype<n> is 3 bits wide, Ctype1 the lowest.
     let ctype = |level: u64| 3 * (level as u32 - 1);
     // Instruction caches need no invalidation, data caches no cleaning, to the point of unification.
@@ -92,5 +92,5 @@ pub(super) fn read_ccsidr(cpu: &mut Cpu) -> Result<u64, Stop> {
 /// DCZID_EL0: EL0 has DC ZVA only with SCTLR_EL1.DZE.
 pub(super) fn read_dczid(cpu: &mut Cpu) -> Result<u64, Stop> {
     let prohibited = cpu.state.el == 0 && !super::special::el0_zero(cpu);
-    Ok(cpu.state.machine.id.model().dczid | if prohibited { DCZID_DZP } else { 0 })
+    Ok(cpu.state.id.model().dczid | if prohibited { DCZID_DZP } else { 0 })
 }

@@ -46,7 +46,7 @@ pub(super) fn breakpoints_changed(cpu: &mut Cpu) {
 
 /// OSLSR_EL1 out of reset (OSL-4, D1).
 pub(super) fn reset_oslsr(cpu: &Cpu) -> u64 {
-    let locked = cpu.state.machine.id.exposed_debug();
+    let locked = cpu.state.id.exposed_debug();
     os_lock::UNLOCKED | if locked { os_lock::OSLK } else { 0 }
 }
 
@@ -75,7 +75,7 @@ pub(super) fn has_watchpoint<const N: u64>(cpu: &Cpu) -> bool {
 }
 
 fn host_field(cpu: &Cpu, field: &Field) -> u64 {
-    field.get(cpu.state.machine.id.model().id(field.register))
+    field.get(cpu.state.id.model().id(field.register))
 }
 
 /// MDSCR_EL1.TDCC: EL0's accesses to the debug communications channel are trapped.

@@ -5,6 +5,7 @@
 //! registers do not offer what it belongs to, and whether KVM emulates it, which shows while user
 //! space steps the guest (the exception's syndrome then has ISV clear).
 
+use super::id::fields::Field;
 use super::id::{IdRegisters, fields};
 use crate::Cpu;
 use crate::debug::os_lock;
@@ -70,8 +71,44 @@ pub struct Inputs {
     pub watch_caches: bool,
 }
 
+/// What becomes undefined where the proposal `arm64-id-reg-configurable` has a feature taken away
+/// that the host has (requirements section 5, the column of the series).
+#[derive(Clone, Copy, Debug)]
+struct Removal {
+    /// The field that says so.
+    field: Field,
+    /// Its least value with the feature, sign considered (TRAP-4).
+    least: i64,
+    /// What EL2 then traps.
+    accesses: Accesses,
+}
+
+impl Removal {
+    /// Whether it is to be trapped, by the host's and the guest's value of the register (TRAP-1).
+    fn active(&self, host: u64, guest: u64) -> bool {
+        let says = |register| self.field.number(self.field.get(register)) >= self.least;
+        host != guest && says(host) && !says(guest)
+    }
+}
+
+/// The features of the series that the software CPU has. What it does not have (AMU, MTE, PMU, SPE,
+/// trace, pointer authentication) is undefined in any case.
+const REMOVALS: &[Removal] = &[
+    Removal {
+        field: fields::PFR0_RAS,
+        least: 1,
+        accesses: Accesses::TERR,
+    },
+    Removal {
+        field: fields::MMFR1_LO,
+        least: 1,
+        accesses: Accesses::TLOR,
+    },
+];
+
 impl Traps {
-    /// The traps of a vCPU (requirements section 5, the upstream column).
+    /// The traps of a vCPU (requirements section 5, the upstream column; with
+    /// `arm64-id-reg-configurable`, the series' column on top).
     pub fn compute(id: &IdRegisters, inputs: Inputs) -> Traps {
         // Accesses that KVM always sees, and that it then emulates unless a line below says that
         // they are undefined.
@@ -95,6 +132,15 @@ impl Traps {
         unless(Accesses::ATS1E1P, id.at_least(&fields::MMFR1_PAN, 2));
         unless(Accesses::TCR2, id.at_least(&fields::MMFR3_TCRX, 1));
         unless(Accesses::PIR, id.at_least(&fields::MMFR3_S1PIE, 1));
+        if id.configurable() {
+            for removal in REMOVALS {
+                let register = removal.field.register;
+                undefined.set(
+                    removal.accesses,
+                    removal.active(id.model().id(register), id.get(register)),
+                );
+            }
+        }
         Traps {
             undefined,
             emulated: emulated.difference(undefined),
@@ -110,5 +156,42 @@ pub fn update(cpu: &mut Cpu) {
         os_lock: os_lock::locked(cpu),
         watch_caches: cpu.state.sys.watch_caches,
     };
-    cpu.state.sys.traps = Traps::compute(&cpu.state.machine.id, inputs);
+    cpu.state.sys.traps = Traps::compute(&cpu.state.id, inputs);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// TRAP-8, without the predicates: descriptors A and C of the series' unit test.
+    #[test]
+    fn a_feature_that_is_below_its_least_value_is_trapped() {
+        let field = |low, signed| Field {
+            low,
+            signed,
+            ..fields::PFR0_RAS
+        };
+        let a = Removal {
+            field: field(60, false),
+            least: 2,
+            accesses: Accesses::TERR,
+        };
+        let c = Removal {
+            field: field(4, true),
+            least: 0,
+            accesses: Accesses::TLOR,
+        };
+        let host = 0x7777_7777_7777_7777;
+        for (guest, expected) in [
+            (host, (false, false)),
+            (1, (true, false)),
+            (0, (true, false)),
+            (0xf0, (true, true)),
+        ] {
+            let active = (a.active(host, guest), c.active(host, guest));
+            assert_eq!(active, expected, "{guest:#x}");
+        }
+        // A host without the feature has nothing to trap.
+        assert!(!a.active(0, 1));
+    }
 }

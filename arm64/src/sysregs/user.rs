@@ -22,8 +22,10 @@ pub enum Error {
     Inval,
     /// `EBUSY`: it can no longer be changed, as the VM has run.
     Busy,
-    /// `EPERM`: it cannot be changed now.
+    /// `EPERM`: it contradicts what the vCPU was asked for, or cannot be changed now.
     Perm,
+    /// `E2BIG`: a field is above its limit (`arm64-id-reg-configurable`).
+    TooBig,
 }
 
 /// The id of a system register.
@@ -54,7 +56,7 @@ pub fn get(cpu: &Cpu, id: u64) -> Result<u64, Error> {
         User::Hidden => Err(Error::NoEnt),
         User::Stored(reg) | User::Checked(reg, _, _) | User::Then(reg, _) => Ok(cpu.state.sys[reg]),
         User::Slot(slot) => Ok(cpu.slot(slot)),
-        User::Id => Ok(cpu.state.machine.id.get(register.encoding)),
+        User::Id => Ok(cpu.state.id.get(register.encoding)),
         User::Invariant(value) | User::By(value, _) => Ok(value(cpu)),
     }
 }
@@ -82,7 +84,7 @@ pub fn set(cpu: &mut Cpu, id: u64, value: u64) -> Result<(), Error> {
             then(cpu);
         }
         User::Slot(slot) => cpu.set_slot(slot, value),
-        User::Id => return cpu.state.machine.id.set(register.encoding, value),
+        User::Id => return cpu.state.id.set(register.encoding, value),
         User::By(_, set) => set(cpu, value),
         User::Invariant(own) if own(cpu) == value => (),
         User::Invariant(_) => return Err(Error::Inval),
@@ -129,7 +131,7 @@ fn line_log2(cpu: &Cpu, csselr: usize) -> u32 {
     } else {
         &CTR_DMINLINE
     };
-    cpu.state.machine.id.field(field) as u32 + 2
+    cpu.state.id.field(field) as u32 + 2
 }
 
 /// CCSIDR_EL1 for a value of CSSELR_EL1: what user space has set, or one set of one way of lines as
@@ -170,7 +172,7 @@ pub(super) fn check_oslsr(_: &Cpu, value: u64) -> Result<(), Error> {
 /// Whether CLIDR_EL1 can have this value: no RES0 bits, and where data caches have to be cleaned to
 /// the point of unification it has to say which.
 pub(super) fn check_clidr(cpu: &Cpu, value: u64) -> Result<(), Error> {
-    let id = &cpu.state.machine.id;
+    let id = &cpu.state.id;
     let level = |low: u32| value >> low & 7;
     let (louis, loc, louu) = (level(21), level(24), level(27));
     let clean = id.field(&super::id::fields::CTR_IDC) == 0;

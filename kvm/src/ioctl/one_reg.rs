@@ -44,7 +44,8 @@ pub(crate) const ROWS: &[Row] = &[
                 have this value",
         ENOENT "the vCPU has no such register",
         EBUSY "the VM has run, and the register cannot change any more",
-        EPERM "the register cannot have this value with the vCPU's features"),
+        EPERM "the register cannot have this value with the vCPU's features",
+        E2BIG "arm64-id-reg-configurable: a field is above its limit"),
     row!(KVM_GET_REG_LIST: Vcpu list, "the ids of all registers",
         ENOEXEC "the vCPU is not initialised",
         EFAULT "the argument cannot be read or written",
@@ -182,6 +183,7 @@ impl From<Error> for Errno {
             Error::NoEnt => Errno::ENOENT,
             Error::Inval => Errno::EINVAL,
             Error::Busy => Errno::EBUSY,
+            Error::TooBig => Errno::E2BIG,
             Error::Perm => Errno::EPERM,
         }
     }
@@ -239,7 +241,7 @@ impl State {
 
     /// Whether the guest's ID registers have SSBS, on which a firmware register depends.
     fn has_ssbs(&self) -> bool {
-        self.cpu.machine().id.at_least(&fields::PFR1_SSBS, 1)
+        self.cpu.cpu().state.id.at_least(&fields::PFR1_SSBS, 1)
     }
 
     /// Sets a register to what `value` gives, which is called with the size of the register.

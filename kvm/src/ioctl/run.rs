@@ -35,6 +35,7 @@ pub(crate) const ROWS: &[Row] = &[
     row!(KVM_RUN: Vcpu run, "runs the guest until there is something to do for user space",
         EINVAL "the argument is not 0",
         ENOEXEC "the vCPU is not initialised",
+        EPERM "arm64-id-reg-configurable: a fractional ID field is above its limit",
         EINTR "a signal, immediate_exit, or a timer's output has changed",
         ENOSYS "the guest accessed no memory by an instruction that has no syndrome",
         EFAULT "the memory behind a slot is not there"),
@@ -62,6 +63,7 @@ impl Vcpu {
         let state = &mut *state;
         state.cpu.first_run().map_err(|error| match error {
             NotReady::NotInitialized => Errno::ENOEXEC,
+            NotReady::Fraction => Errno::EPERM,
         })?;
         // Read once: the other side may change it meanwhile.
         let immediate_exit = self.run.immediate_exit();

@@ -33,8 +33,13 @@ pub const SYSTEM: i32 = -1;
 impl Program {
     /// One that has `/dev/kvm` open.
     pub fn new() -> Program {
+        Program::on(Kvm::new().unwrap())
+    }
+
+    /// One that has found this system there.
+    pub fn on(system: Kvm) -> Program {
         let program = Program::default();
-        let system = Object::System(Kvm::new().unwrap());
+        let system = Object::System(system);
         program.objects.borrow_mut().insert(SYSTEM, (system, None));
         program
     }
@@ -260,7 +265,10 @@ pub struct Guest {
 
 impl Guest {
     pub fn new(code: &[u32]) -> Guest {
-        let program = Program::new();
+        Guest::of(Program::new(), code)
+    }
+
+    pub fn of(program: Program, code: &[u32]) -> Guest {
         let vm = program.create_vm();
         let vcpu = program.create_vcpu(vm, 0);
         let run = program.map(vcpu);

@@ -1,13 +1,15 @@
 //! THE table of ID register fields: one row a field.
 //!
 //! ```text
-//!   IDENTIFIER = register field  high:low  signedness  policy  at most  [opt-in]
+//!   IDENTIFIER = register field  high:low  signedness  policy  at most  [opt-in] [, check]
 //! ```
 //!
 //! - *Policy*: what KVM lets user space do with the field, see [`Policy`].
 //! - *At most*: the highest value that the software CPU can honour. A host model that says more is
 //!   lowered to it, and so never promises what is not there.
 //! - *Opt-in*: what a VM has to ask for; without it the field is 0.
+//! - *Check*: what the proposal `arm64-id-reg-configurable` checks of the field ([`Check`]); without
+//!   one in the row, `LowerSafe`.
 //!
 //! Bits of a register that are in no row are 0 and stay so. Limits, initial values, writable masks,
 //! the checks of KVM_SET_ONE_REG and the traps all follow from these rows and a model's values.
@@ -41,6 +43,40 @@ impl Policy {
     /// Whether the field can really have another value than its limit, if that allows for one.
     pub const fn effective(self) -> bool {
         self.advertised() && !matches!(self, Policy::Unknown)
+    }
+}
+
+/// How the proposal `arm64-id-reg-configurable` compares a field with its limit (requirements 4.2).
+/// The limit itself always passes (IDR-16).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Check {
+    /// Up to the limit.
+    #[default]
+    LowerSafe,
+    /// From the limit up.
+    HigherSafe,
+    /// 0, or from the limit up.
+    HigherOrZeroSafe,
+    /// Only the limit.
+    Exact,
+    /// 0 or the limit.
+    ExactOrZeroSafe,
+    /// Anything; the register's own rule or the first run looks at it.
+    Ignore,
+}
+
+impl Check {
+    /// Whether a field whose limit is `limit` can be `value`, both as [`Field::number`] has them.
+    pub const fn allows(self, value: i64, limit: i64) -> bool {
+        value == limit
+            || match self {
+                Check::LowerSafe => value < limit,
+                Check::HigherSafe => value > limit,
+                Check::HigherOrZeroSafe => value == 0 || value > limit,
+                Check::Exact => false,
+                Check::ExactOrZeroSafe => value == 0,
+                Check::Ignore => true,
+            }
     }
 }
 
@@ -78,6 +114,8 @@ pub struct Field {
     pub at_most: u64,
     /// What it takes to have it.
     pub opt_in: OptIns,
+    /// What the proposal `arm64-id-reg-configurable` checks.
+    pub check: Check,
 }
 
 impl Field {
@@ -125,9 +163,18 @@ macro_rules! opt_in {
     };
 }
 
+macro_rules! check {
+    () => {
+        Check::LowerSafe
+    };
+    ($check:ident) => {
+        Check::$check
+    };
+}
+
 macro_rules! fields {
     ($($id:ident = $register:ident $name:ident $high:literal:$low:literal $sign:ident
-       $policy:ident$(($safe:literal))? $at_most:literal $($opt_in:ident)?;)*) => {
+       $policy:ident$(($safe:literal))? $at_most:literal $($opt_in:ident)? $(, $check:ident)?;)*) => {
         $(
             #[doc = concat!(stringify!($register), "_EL1.", stringify!($name))]
             pub const $id: Field = Field {
@@ -139,6 +186,7 @@ macro_rules! fields {
                 policy: Policy::$policy$(($safe))?,
                 at_most: $at_most,
                 opt_in: opt_in!($($opt_in)?),
+                check: check!($($check)?),
             };
         )*
         /// All rows.
@@ -153,12 +201,16 @@ pub mod registers {
     const fn id(crm: u16, op2: u16) -> Encoding {
         Encoding::new(3, 0, 0, crm, op2)
     }
+    pub const ID_DFR0: Encoding = id(1, 2);
+    pub const ID_MMFR0: Encoding = id(1, 4);
+    pub const MVFR1: Encoding = id(3, 1);
     pub const ID_AA64PFR0: Encoding = id(4, 0);
     pub const ID_AA64PFR1: Encoding = id(4, 1);
     pub const ID_AA64PFR2: Encoding = id(4, 2);
     pub const ID_AA64ZFR0: Encoding = id(4, 4);
     pub const ID_AA64FPFR0: Encoding = id(4, 7);
     pub const ID_AA64DFR0: Encoding = id(5, 0);
+    pub const ID_AA64DFR1: Encoding = id(5, 1);
     pub const ID_AA64ISAR0: Encoding = id(6, 0);
     pub const ID_AA64ISAR1: Encoding = id(6, 1);
     pub const ID_AA64ISAR2: Encoding = id(6, 2);
@@ -188,9 +240,9 @@ fields! {
     PFR0_EL1       = ID_AA64PFR0 EL1          7:4  U Lower   1;
     PFR0_EL0       = ID_AA64PFR0 EL0          3:0  U Lower   1;
 
-    PFR1_CSV2_FRAC = ID_AA64PFR1 CSV2_frac   35:32 U Unknown 0;
-    PFR1_MPAM_FRAC = ID_AA64PFR1 MPAM_frac   19:16 U Hidden  0;
-    PFR1_RAS_FRAC  = ID_AA64PFR1 RAS_frac    15:12 U Locked  0;
+    PFR1_CSV2_FRAC = ID_AA64PFR1 CSV2_frac   35:32 U Unknown 0, Ignore;
+    PFR1_MPAM_FRAC = ID_AA64PFR1 MPAM_frac   19:16 U Hidden  0, Ignore;
+    PFR1_RAS_FRAC  = ID_AA64PFR1 RAS_frac    15:12 U Locked  0, Ignore;
     PFR1_MTE       = ID_AA64PFR1 MTE         11:8  U Locked  0 MTE;
     PFR1_SSBS      = ID_AA64PFR1 SSBS         7:4  U Lower   2;
     PFR1_BT        = ID_AA64PFR1 BT           3:0  U Lower   0;
@@ -253,8 +305,8 @@ fields! {
     ISAR1_LRCPC    = ID_AA64ISAR1 LRCPC      23:20 U Lower   1;
     ISAR1_FCMA     = ID_AA64ISAR1 FCMA       19:16 U Lower   0;
     ISAR1_JSCVT    = ID_AA64ISAR1 JSCVT      15:12 U Lower   0;
-    ISAR1_API      = ID_AA64ISAR1 API        11:8  U Locked  0 PTRAUTH;
-    ISAR1_APA      = ID_AA64ISAR1 APA         7:4  U Locked  0 PTRAUTH;
+    ISAR1_API      = ID_AA64ISAR1 API        11:8  U Locked  0 PTRAUTH, ExactOrZeroSafe;
+    ISAR1_APA      = ID_AA64ISAR1 APA         7:4  U Locked  0 PTRAUTH, ExactOrZeroSafe;
     ISAR1_DPB      = ID_AA64ISAR1 DPB         3:0  U Lower   1;
 
     ISAR2_ATS1A    = ID_AA64ISAR2 ATS1A      63:60 U Unknown 0;
@@ -276,9 +328,9 @@ fields! {
     MMFR0_ECV      = ID_AA64MMFR0 ECV        63:60 U Lower   0;
     MMFR0_FGT      = ID_AA64MMFR0 FGT        59:56 U Lower   0;
     MMFR0_EXS      = ID_AA64MMFR0 ExS        47:44 U Lower   0;
-    MMFR0_TGRAN4_2 = ID_AA64MMFR0 TGran4_2   43:40 U Locked  0;
-    MMFR0_TGRAN64_2 = ID_AA64MMFR0 TGran64_2 39:36 U Locked  0;
-    MMFR0_TGRAN16_2 = ID_AA64MMFR0 TGran16_2 35:32 U Locked  0;
+    MMFR0_TGRAN4_2 = ID_AA64MMFR0 TGran4_2   43:40 U Locked  0, Ignore;
+    MMFR0_TGRAN64_2 = ID_AA64MMFR0 TGran64_2 39:36 U Locked  0, Ignore;
+    MMFR0_TGRAN16_2 = ID_AA64MMFR0 TGran16_2 35:32 U Locked  0, Ignore;
     MMFR0_TGRAN4   = ID_AA64MMFR0 TGran4     31:28 S Lower   0;
     MMFR0_TGRAN64  = ID_AA64MMFR0 TGran64    27:24 S Lower   0;
     MMFR0_TGRAN16  = ID_AA64MMFR0 TGran16    23:20 U Lower   1;

@@ -11,13 +11,16 @@
 //! ```
 //!
 //! The registers belong to the VM (requirements IDR-2): a value set through one vCPU is every
-//! vCPU's.
+//! vCPU's. Under the proposal `arm64-id-reg-configurable` each vCPU has its own, with other limits
+//! and other rules ([`configurable`]).
 
+pub mod configurable;
 pub mod fields;
 
 use super::encoding::Encoding;
 use super::models::Model;
 use super::user::Error;
+use crate::machine::Proposals;
 use fields::{FIELDS, Field, OptIns, Policy};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -78,18 +81,17 @@ struct State {
 #[derive(Debug)]
 pub struct IdRegisters {
     model: &'static Model,
-    exposed_debug: bool,
+    proposals: Proposals,
     values: [AtomicU64; COUNT],
     state: Mutex<State>,
 }
 
 impl IdRegisters {
-    /// The registers of a VM on this host. `exposed_debug` switches the proposal
-    /// `arm64-exposed-debug` on (requirements 0.2).
-    pub fn new(model: &'static Model, exposed_debug: bool) -> IdRegisters {
+    /// The registers of a VM, or of a vCPU, on this host, with these proposals (requirements 0.2).
+    pub fn new(model: &'static Model, proposals: Proposals) -> IdRegisters {
         let registers = IdRegisters {
             model,
-            exposed_debug,
+            proposals,
             values: [const { AtomicU64::new(0) }; COUNT],
             state: Mutex::default(),
         };
@@ -104,7 +106,12 @@ impl IdRegisters {
 
     /// Whether the proposal `arm64-exposed-debug` is on.
     pub fn exposed_debug(&self) -> bool {
-        self.exposed_debug
+        self.proposals.contains(Proposals::EXPOSED_DEBUG)
+    }
+
+    /// Whether the proposal `arm64-id-reg-configurable` is on.
+    pub fn configurable(&self) -> bool {
+        self.proposals.contains(Proposals::ID_REG_CONFIGURABLE)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -133,7 +140,7 @@ impl IdRegisters {
         let mut state = self.state();
         if !state.frozen {
             state.frozen = true;
-            if !state.gic_v3 {
+            if !state.gic_v3 && !self.configurable() {
                 self.change(&fields::PFR0_GIC, 0);
             }
         }
@@ -171,10 +178,16 @@ impl IdRegisters {
         for (i, value) in self.values.iter().enumerate() {
             value.store(self.limit(encoding(i), opt_ins), Ordering::Relaxed);
         }
+        if self.configurable() {
+            for field in FIELDS.iter().filter(|f| !opt_ins.contains(f.opt_in)) {
+                self.change(field, 0);
+            }
+            self.change(&fields::PFR0_GIC, 0);
+        }
         if gic_v3 {
             self.change(&fields::PFR0_GIC, 1);
         }
-        if self.exposed_debug {
+        if self.exposed_debug() {
             // OSL-40: v8.2 debug, in which the OS Double Lock may be absent.
             self.change(&fields::DFR0_DEBUGVER, 8);
             self.change(&fields::DFR0_DOUBLELOCK, 0xf);
@@ -183,16 +196,14 @@ impl IdRegisters {
 
     /// The highest value that a field can have in this VM.
     fn field_limit(&self, field: &Field, opt_ins: OptIns) -> u64 {
+        if self.configurable() {
+            return configurable::field_limit(self.model, field, self.exposed_debug());
+        }
         let hidden = matches!(field.policy, Policy::Hidden | Policy::Unknown);
         if hidden || !opt_ins.contains(field.opt_in) {
             return 0;
         }
-        let host = field.get(self.model.id(field.register));
-        if field.number(host) > field.number(field.at_most) {
-            field.at_most
-        } else {
-            host
-        }
+        attainable(self.model, field)
     }
 
     /// The highest value that a register can have in a VM that has asked for this.
@@ -217,11 +228,19 @@ impl IdRegisters {
     /// KVM_SET_ONE_REG: checks and stores a value (IDR-7, IDR-9, IDR-10).
     ///
     /// # Errors
-    /// `EBUSY` for a change after the first run, `EINVAL` for a value that the VM cannot have.
+    /// `EBUSY` for a change after the first run, `EINVAL` for a value that the VM cannot have; those
+    /// of [`configurable`] under its proposal.
     pub fn set(&self, register: Encoding, value: u64) -> Result<(), Error> {
         let Some(i) = index(register) else {
             return Err(Error::NoEnt);
         };
+        if self.configurable() {
+            let state = self.state();
+            let old = self.values[i].load(Ordering::Relaxed);
+            configurable::check(self, &state, register, old, value)?;
+            self.values[i].store(value, Ordering::Relaxed);
+            return Ok(());
+        }
         if is_aarch32(register) && !self.aarch32_at_el0() {
             return Ok(());
         }
@@ -271,6 +290,16 @@ impl IdRegisters {
             }
         }
         masks
+    }
+}
+
+/// What the host has of a field, or as much of that as the software CPU can do.
+fn attainable(model: &Model, field: &Field) -> u64 {
+    let host = field.get(model.id(field.register));
+    if field.number(host) > field.number(field.at_most) {
+        field.at_most
+    } else {
+        host
     }
 }
 

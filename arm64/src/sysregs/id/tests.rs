@@ -3,7 +3,7 @@ use super::*;
 use crate::sysregs::models::neoverse_n1::{DIFFERENCES, NEOVERSE_N1};
 
 fn vm() -> IdRegisters {
-    let id = IdRegisters::new(&NEOVERSE_N1, false);
+    let id = IdRegisters::new(&NEOVERSE_N1, Proposals::empty());
     id.initialise(OptIns::empty());
     id
 }
@@ -190,7 +190,7 @@ fn each_policy_takes_what_it_takes() {
 /// Where a VM differs from the CPU, the model says so and why; and nothing else differs.
 #[test]
 fn differences_of_the_model_are_listed() {
-    let all = IdRegisters::new(&NEOVERSE_N1, false);
+    let all = IdRegisters::new(&NEOVERSE_N1, Proposals::empty());
     let opt_ins = OptIns::all();
     let mut listed = DIFFERENCES.iter();
     for register in (0..COUNT)
@@ -315,7 +315,7 @@ fn an_unknown_pmu_is_none() {
 /// OSL-40 to OSL-43: the proposal's initial values, and those of older hosts within the limits.
 #[test]
 fn exposed_debug_begins_with_v8_2_and_takes_older_images() {
-    let id = IdRegisters::new(&NEOVERSE_N1, true);
+    let id = IdRegisters::new(&NEOVERSE_N1, Proposals::EXPOSED_DEBUG);
     id.initialise(OptIns::empty());
     let register = at::ID_AA64DFR0;
     let initial = id.get(register);
