@@ -176,6 +176,7 @@ fn mode(cpu: &Cpu) -> u32 {
         | when(cpu.state.pstate & pstate::IL != 0, insn::mode::ILLEGAL)
         | when(bit(3, 4), insn::mode::SP_ALIGNED)
         | when(el1 && cpu.state.pstate & pstate::UAO != 0, insn::mode::UAO)
+        | cpu.state.hidden_features
 }
 
 /// Asks for a look at the interrupts that are pending, as some are no longer masked.

@@ -1,5 +1,6 @@
 //! What the vCPUs of a VM have in common.
 
+use crate::insn::features::{Fidelity, Uses};
 use crate::smccc::Services;
 use crate::sysregs::id::fields::OptIns;
 use crate::sysregs::{IdRegisters, models};
@@ -80,6 +81,8 @@ pub struct Settings {
     pub model: Model,
     /// Proposals that are on.
     pub proposals: Proposals,
+    /// What is done about instructions of features that are hidden.
+    pub fidelity: Fidelity,
 }
 
 impl Default for Settings {
@@ -88,6 +91,7 @@ impl Default for Settings {
             ipa_bits: 40,
             model: Model::default(),
             proposals: Proposals::empty(),
+            fidelity: Fidelity::default(),
         }
     }
 }
@@ -120,6 +124,8 @@ pub struct Machine {
     pub services: Services,
     /// Offsets of the guest's counters.
     pub counters: Counters,
+    /// Where uses of hidden features are counted, with [`Fidelity::Report`].
+    pub uses: OnceLock<Arc<Uses>>,
     /// Devices without exits.
     pub bus: OnceLock<Arc<dyn Bus>>,
     pub(crate) timekeeper: Timekeeper,
@@ -153,6 +159,7 @@ impl Machine {
             settings,
             services: Services::new(),
             counters: Counters::new(),
+            uses: OnceLock::new(),
             bus: OnceLock::new(),
             timekeeper: Timekeeper::new(),
             vcpus: RwLock::new(Vec::new()),

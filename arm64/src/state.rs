@@ -45,6 +45,9 @@ pub struct State {
     pub machine: Arc<Machine>,
     /// The ID registers: the VM's, or the vCPU's own under `arm64-id-reg-configurable`.
     pub id: Arc<IdRegisters>,
+    /// What of a block's mode hides features ([`crate::insn::features::hidden`]); fixed by the first
+    /// run.
+    pub hidden_features: u32,
     /// This vCPU as others reach it.
     pub peer: Arc<Peer>,
     /// The features of the last `KVM_ARM_VCPU_INIT`.
@@ -78,6 +81,7 @@ impl State {
     pub fn new(machine: Arc<Machine>, peer: Arc<Peer>) -> State {
         State {
             id: machine.id_registers(),
+            hidden_features: 0,
             machine,
             peer,
             features: VcpuFeatures::empty(),

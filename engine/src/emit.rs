@@ -16,7 +16,7 @@
 //! one definition here, in [`Binary::eval`] and [`Unary::eval`], which the interpreter runs and the
 //! tests of the compiler compare with.
 
-use crate::arch::Arch;
+use crate::arch::{Arch, Def};
 use crate::cpu::Cpu;
 use crate::float::{FloatFormat, FloatOp};
 use crate::vector::{VecBinary, VecShift, VecUnary};
@@ -471,6 +471,12 @@ pub trait Emit: Sized {
     fn mode(&self) -> u32;
     /// A constant.
     fn imm(&mut self, value: u64) -> Self::Val;
+    /// All that another definition says of these operands; for definitions that add to it.
+    fn instruction(
+        &mut self,
+        def: &'static Def<Self::Arch>,
+        operands: &<Self::Arch as Arch>::Operands,
+    ) -> Result<(), Self::Stop>;
     /// What a slot holds.
     fn get(&mut self, slot: Slot) -> Self::Val;
     /// Sets a slot.

@@ -1,7 +1,7 @@
 //! The interpreter: [`Emit`] where values are numbers and every operation happens at once.
 
 use crate::access;
-use crate::arch::Arch;
+use crate::arch::{Arch, Def};
 use crate::cpu::Cpu;
 use crate::emit::{Binary, Cmp, Emit, Helper, Mem, Rmw, Size, Slot, Stop, Unary};
 use crate::float::{FloatFormat, FloatOp};
@@ -21,6 +21,10 @@ impl<A: Arch> Emit for Cpu<A> {
     #[inline(always)]
     fn imm(&mut self, value: u64) -> u64 {
         value
+    }
+    #[inline(always)]
+    fn instruction(&mut self, def: &'static Def<A>, operands: &A::Operands) -> Result<(), Stop> {
+        (def.interpret)(self, operands)
     }
     #[inline(always)]
     fn get(&mut self, slot: Slot) -> u64 {

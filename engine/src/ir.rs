@@ -15,7 +15,7 @@
 //! Recording needs no vCPU, so it happens on the compiler's thread. Constants are folded as they
 //! are recorded, with the interpreter's own definitions.
 
-use crate::arch::{Arch, Insn};
+use crate::arch::{Arch, Def, Insn};
 use crate::emit::{Binary, Cmp, Emit, Helper, Mem, Rmw, Size, Slot, Unary};
 use crate::float::{FloatFormat, FloatOp};
 use crate::vector::{VecBinary, VecShift, VecUnary};
@@ -188,6 +188,13 @@ impl<A: Arch> Emit for Recorder<A> {
     }
     fn imm(&mut self, value: u64) -> Value {
         self.push(Op::Imm(value))
+    }
+    fn instruction(
+        &mut self,
+        def: &'static Def<A>,
+        operands: &A::Operands,
+    ) -> Result<(), Infallible> {
+        (def.record)(self, operands)
     }
     fn get(&mut self, slot: Slot) -> Value {
         self.push(Op::Get(slot))

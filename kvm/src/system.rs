@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use understudy_abi::{KVM_API_VERSION, PAGE_SIZE, arm64, cap};
+use understudy_arm64::insn::features::{Fidelity, Use, Uses};
 use understudy_arm64::machine::{Model, Proposals, Settings};
 use understudy_arm64::sysregs::id::fields::{self, Field};
 use understudy_memory::host;
@@ -26,6 +27,8 @@ pub(crate) const VCPU_MMAP_SIZE: usize = 2 * PAGE_SIZE;
 pub(crate) struct Host {
     pub(crate) model: Model,
     pub(crate) proposals: Proposals,
+    pub(crate) fidelity: Fidelity,
+    pub(crate) uses: Arc<Uses>,
 }
 
 /// The system: what `open("/dev/kvm")` gives. Clones are the same system.
@@ -49,8 +52,30 @@ impl Kvm {
         // Bad pointers of callers are to be EFAULT from the first ioctl on.
         host::install();
         Kvm {
-            host: Arc::new(Host { model, proposals }),
+            host: Arc::new(Host {
+                model,
+                proposals,
+                fidelity: Fidelity::default(),
+                uses: Arc::default(),
+            }),
         }
+    }
+
+    /// The same host, but for what is done about instructions of features that a VM hides.
+    pub fn with_fidelity(self, fidelity: Fidelity) -> Kvm {
+        Kvm {
+            host: Arc::new(Host {
+                model: self.host.model,
+                proposals: self.host.proposals,
+                fidelity,
+                uses: Arc::default(),
+            }),
+        }
+    }
+
+    /// The instructions of hidden features that guests have used, with [`Fidelity::Report`].
+    pub fn uses(&self) -> Vec<Use> {
+        self.host.uses.all()
     }
 
     /// `KVM_GET_API_VERSION` (api.rst 4.1): 12.
@@ -155,6 +180,7 @@ impl Kvm {
             ipa_bits,
             model: self.host.model,
             proposals: self.host.proposals,
+            fidelity: self.host.fidelity,
         };
         VmFd::new(self.clone(), settings)
     }

@@ -91,8 +91,9 @@ impl VmFd {
         let memory = Arc::new(GuestMemory::new(Limits::arm64(settings.ipa_bits)));
         let machine = Machine::new(memory, settings);
         let coalesced = Arc::new(CoalescedMmio::new()?);
-        // The machine is new: nobody has set its bus.
+        // The machine is new: nobody has set these.
         let _ = machine.bus.set(coalesced.clone());
+        let _ = machine.uses.set(system.host.uses.clone());
         let vm = Arc::new(Vm {
             system,
             machine,

@@ -200,6 +200,7 @@ fn vcpu() {
     assert_eq!(program.call(vcpu, request::KVM_RUN, 1), Err(Errno::EINVAL));
 }
 
+/// IDR-4.
 #[test]
 fn what_needs_an_initialised_vcpu_is_enoexec_before() {
     let program = Program::new();

@@ -289,7 +289,7 @@ fn a_run_freezes_id_registers() {
     assert_eq!(guest.get(isar0), old);
 }
 
-/// IDR-32; ESR-12: reserved words that are not zero are refused.
+/// IDR-31, IDR-32; ESR-12: reserved words that are not zero are refused.
 #[test]
 fn writable_masks() {
     let program = Program::new();

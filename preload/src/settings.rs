@@ -5,12 +5,16 @@
 //! | --- | --- |
 //! | `UNDERSTUDY_CPU` | the host CPU model, `neoverse-n1` unless set |
 //! | `UNDERSTUDY_PROPOSALS` | names of proposals, separated by commas |
+//! | `UNDERSTUDY_FIDELITY` | `kvm`, `strict` or `report`: instructions of features that a VM hides run as on hardware, are undefined, or run and are told of on stderr when the program ends |
 //! | `UNDERSTUDY_GUEST` | the guests' architecture: `arm64` |
 
 use std::sync::OnceLock;
 
+use understudy_arm64::insn::features::Fidelity;
 use understudy_arm64::machine::{Model, Proposals};
 use understudy_kvm::Kvm;
+
+static SYSTEM: OnceLock<Result<Kvm, String>> = OnceLock::new();
 
 /// The system that the environment asks for. One for the whole process.
 ///
@@ -18,7 +22,6 @@ use understudy_kvm::Kvm;
 ///
 /// What is wrong with a variable.
 pub(crate) fn system() -> Result<Kvm, String> {
-    static SYSTEM: OnceLock<Result<Kvm, String>> = OnceLock::new();
     SYSTEM.get_or_init(from_environment).clone()
 }
 
@@ -51,5 +54,20 @@ fn from_environment() -> Result<Kvm, String> {
         proposals |= Proposals::by_name(name)
             .ok_or_else(|| format!("UNDERSTUDY_PROPOSALS: no proposal {name}"))?;
     }
-    Ok(Kvm::with(model, proposals))
+    let fidelity = match variable("UNDERSTUDY_FIDELITY") {
+        None => Fidelity::default(),
+        Some(name) => Fidelity::by_name(&name).ok_or_else(|| {
+            format!("UNDERSTUDY_FIDELITY: no fidelity {name}; there are kvm, strict and report")
+        })?,
+    };
+    Ok(Kvm::with(model, proposals).with_fidelity(fidelity))
+}
+
+/// Tells of the instructions of hidden features that guests have used, if that was asked for.
+pub(crate) fn report() {
+    if let Some(Ok(system)) = SYSTEM.get() {
+        for used in system.uses() {
+            eprintln!("understudy: {used}");
+        }
+    }
 }

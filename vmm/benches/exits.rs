@@ -13,11 +13,13 @@ use understudy_abi::arm64::{
     reg,
 };
 use understudy_abi::common::kvm_userspace_memory_region;
+use understudy_arm64::insn::features::Fidelity;
 use understudy_kvm::{Kvm, VcpuExit, VcpuFd, VmFd};
 
 const RAM: u64 = 0x4000_0000;
 const RAM_SIZE: usize = 1 << 20;
 const OSLSR_EL1: u64 = reg::sys_reg(2, 0, 1, 1, 4);
+const ID_AA64ISAR0_EL1: u64 = reg::sys_reg(3, 0, 0, 6, 0);
 const MDSCR_EL1: u64 = reg::sys_reg(2, 0, 0, 2, 2);
 const ROUNDS: u32 = 200_000;
 
@@ -29,11 +31,15 @@ struct Guest {
 }
 
 fn guest(code: &[u32]) -> Guest {
+    guest_of(Kvm::new().expect("a system"), code)
+}
+
+fn guest_of(system: Kvm, code: &[u32]) -> Guest {
     let mut memory = memmap2::MmapMut::map_anon(RAM_SIZE).expect("memory for the guest");
     for (to, word) in memory.chunks_exact_mut(4).zip(code) {
         to.copy_from_slice(&word.to_le_bytes());
     }
-    let vm = Kvm::new().and_then(|kvm| kvm.create_vm()).expect("a VM");
+    let vm = system.create_vm().expect("a VM");
     let region = kvm_userspace_memory_region {
         slot: 0,
         flags: 0,
@@ -177,7 +183,11 @@ fn memory() {
 
 /// SUBS X0, X0, #1; B.NE .-4; STR X1, [X2]
 fn counter() -> Guest {
-    let guest = guest(&[0xf100_0400, 0x54ff_ffe1, 0xf900_0041]);
+    counter_of(Kvm::new().expect("a system"))
+}
+
+fn counter_of(system: Kvm) -> Guest {
+    let guest = guest_of(system, &[0xf100_0400, 0x54ff_ffe1, 0xf900_0041]);
     guest
         .vcpu
         .set_one_reg(reg::core::x(2), &0x900_0000u64.to_le_bytes())
@@ -214,14 +224,26 @@ fn unused() {
             .set_one_reg(id, &value.to_le_bytes())
             .expect("a debug register");
     }
-    let mut best = [f64::MAX; 2];
+    // And a VM that hides LSE, where that is strictly so.
+    let system = Kvm::new().expect("a system");
+    let mut strict = counter_of(system.with_fidelity(Fidelity::Strict));
+    strict
+        .vcpu
+        .set_one_reg(ID_AA64ISAR0_EL1, &0x1000_1001_1120u64.to_le_bytes())
+        .expect("ID_AA64ISAR0_EL1");
+    let mut best = [f64::MAX; 3];
     for _ in 0..5 {
         best[0] = best[0].min(count(&mut plain));
         best[1] = best[1].min(count(&mut debugged));
+        best[2] = best[2].min(count(&mut strict));
     }
     println!(
         "the same loop, once debugged      {:>8.3} of the time",
         best[1] / best[0]
+    );
+    println!(
+        "the same loop, strict             {:>8.3} of the time",
+        best[2] / best[0]
     );
 }
 

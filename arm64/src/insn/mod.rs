@@ -10,6 +10,7 @@ pub mod branch;
 pub mod dp_imm;
 pub mod dp_reg;
 pub mod exclusive;
+pub mod features;
 mod fp_host;
 mod fp_lanes;
 pub mod fp_scalar;
@@ -99,6 +100,11 @@ pub mod mode {
     pub const SP_ALIGNED: u32 = 1 << 5;
     /// Unprivileged loads and stores (LDTR...) have EL1's rights (PSTATE.UAO at EL1).
     pub const UAO: u32 = 1 << 6;
+    /// Instructions of hidden features run, and are counted.
+    pub const REPORT: u32 = 1 << 7;
+    /// The number of the first bit of those that hide a feature
+    /// ([`FEATURES`](super::features::FEATURES), in its order).
+    pub const HIDDEN: u32 = 8;
 }
 
 /// The helper that takes the Undefined Instruction exception.
@@ -151,7 +157,10 @@ pub fn decode(mode: u32, word: u32) -> Insn<Arm64> {
     let decoded = if mode & mode::ILLEGAL != 0 {
         Some((def!(Arm64, "illegal state", illegal, ends), 0))
     } else {
-        decode_group(mode, word)
+        decode_group(mode, word).map(|decoded| match mode >> mode::HIDDEN {
+            0 => decoded,
+            _ => features::decode(mode, word, decoded),
+        })
     };
     let (def, imm) = decoded.unwrap_or((def!(Arm64, "UDF", udf, ends), 0));
     Insn::new(def, Operands { word, imm }, 4)

@@ -163,7 +163,7 @@ pub fn update(cpu: &mut Cpu) {
 mod tests {
     use super::*;
 
-    /// TRAP-8, without the predicates: descriptors A and C of the series' unit test.
+    /// TRAP-4, TRAP-8, without the predicates: descriptors A and C of the series' unit test.
     #[test]
     fn a_feature_that_is_below_its_least_value_is_trapped() {
         let field = |low, signed| Field {

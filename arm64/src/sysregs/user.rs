@@ -7,6 +7,8 @@ use super::storage::{CACHES, Reg};
 use super::table;
 use crate::Cpu;
 use crate::debug::os_lock;
+use crate::exceptions;
+use crate::insn::features;
 use understudy_abi::arm64::reg::{
     KVM_REG_ARCH_MASK, KVM_REG_ARM_COPROC_MASK, KVM_REG_ARM_DEMUX, KVM_REG_ARM_DEMUX_ID_CCSIDR,
     KVM_REG_ARM_DEMUX_ID_MASK, KVM_REG_ARM_DEMUX_VAL_MASK, KVM_REG_ARM64, KVM_REG_ARM64_SYSREG,
@@ -183,9 +185,12 @@ pub(super) fn check_clidr(cpu: &Cpu, value: u64) -> Result<(), Error> {
 }
 
 /// Applies what the first run of a vCPU does to its registers: those that the processor does not
-/// implement lose what user space may have put there.
+/// implement lose what user space may have put there. What the ID registers hide is hidden from here on.
 pub fn first_run(cpu: &mut Cpu) {
     super::traps::update(cpu);
+    let fidelity = cpu.state.machine.settings.fidelity;
+    cpu.state.hidden_features = features::hidden(&cpu.state.id, fidelity);
+    exceptions::synchronize(cpu);
     for unimplemented in [Reg::AFSR0_EL1, Reg::AFSR1_EL1] {
         cpu.state.sys[unimplemented] = 0;
     }

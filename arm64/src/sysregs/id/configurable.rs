@@ -105,6 +105,10 @@ pub(super) fn check(
     if !within(value, limit, |low| check_of(register, low)) {
         return Err(Error::TooBig);
     }
+    if is_aarch32(register) && !id.aarch32_at_el0() {
+        // What they would have to agree with is not theirs (IDR-33).
+        return Ok(());
+    }
     rule(register, value, limit, asked)
 }
 

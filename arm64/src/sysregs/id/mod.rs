@@ -294,7 +294,7 @@ impl IdRegisters {
 }
 
 /// What the host has of a field, or as much of that as the software CPU can do.
-fn attainable(model: &Model, field: &Field) -> u64 {
+pub fn attainable(model: &Model, field: &Field) -> u64 {
     let host = field.get(model.id(field.register));
     if field.number(host) > field.number(field.at_most) {
         field.at_most

@@ -8,6 +8,7 @@ fn vm() -> IdRegisters {
     id
 }
 
+/// IDR-15: each row has a most that the software CPU can do.
 #[test]
 fn rows_are_well_formed() {
     for field in FIELDS {

@@ -295,7 +295,7 @@ fn granules_of_stage_2() {
     }
 }
 
-/// IDR-40 to IDR-42: value and limit of the field that is refined, and of its fraction.
+/// IDR-40 to IDR-43: value and limit of the field that is refined, and of its fraction.
 #[test]
 fn fractions() {
     for main in [(1, 2), (2, 2)] {
@@ -308,6 +308,8 @@ fn fractions() {
             );
         }
     }
+    let kvm = IdRegisters::new(&NEOVERSE_N1, Proposals::empty());
+    assert!(kvm.fractions_fit());
     // Set in any order; the first run looks at them.
     let id = vcpu();
     let pfr1 = id.get(registers::ID_AA64PFR1);
@@ -362,7 +364,7 @@ fn every_register_can_be_cleared_and_restored() {
     }
 }
 
-/// IDR-3: the initial value is the limit without what was not asked for; a later initialisation keeps
+/// IDR-3, IDR-18: the initial value is the limit without what was not asked for; a later initialisation keeps
 /// what was written. The series presents Armv8.0 debugging, and no GIC without the device.
 #[test]
 fn initial_values_are_limits_less_what_was_not_asked_for() {
@@ -376,4 +378,13 @@ fn initial_values_are_limits_less_what_was_not_asked_for() {
     assert_eq!(id.set(isar0, lower), Ok(()));
     id.initialise(OptIns::empty());
     assert_eq!(id.get(isar0), lower);
+}
+
+/// IDR-33: without AArch32 at EL0, the AArch32 registers need not agree with what was asked for.
+#[test]
+fn aarch32_registers_of_a_cpu_without_aarch32_are_not_compared() {
+    let id = IdRegisters::new(&NEOVERSE_N1, Proposals::ID_REG_CONFIGURABLE);
+    id.initialise(OptIns::PMU);
+    assert_eq!(id.set(registers::ID_DFR0, 0), Ok(()));
+    assert_eq!(id.set(registers::ID_DFR0, 3 << 24), Err(Error::TooBig));
 }

@@ -1,0 +1,337 @@
+//! Instructions that belong to a feature of which an ID register field tells (Arm ARM A2, "FEAT_"),
+//! and what becomes of them where a VM's registers hide the feature.
+//!
+//! ```text
+//!   first KVM_RUN: host model, ID registers ─► features that the vCPU has not
+//!                                                  │ Fidelity::Kvm: that the host has not
+//!                                                  ▼
+//!   a block is decoded, with the hidden features in its mode:
+//!        Kvm, Strict   the feature's instructions are UNDEFINED
+//!        Report        they run, and each use is counted by word and PC
+//! ```
+//!
+//! So nothing is asked while code runs, and code of a VM that hides nothing is the same as ever. What
+//! hardware can trap, and KVM has it trap, is not here: see [`crate::sysregs::traps`].
+
+use super::{Decoded, Operands, decode_group, mode, udf};
+use crate::sysregs::id::fields::{self, Field};
+use crate::sysregs::id::{IdRegisters, attainable};
+use crate::{Arm64, Cpu};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+use understudy_engine::def;
+use understudy_engine::emit::{Effects, Emit, Helper};
+
+/// What is done about features that a VM hides and hardware could not trap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum Fidelity {
+    /// Nothing, as KVM can do nothing: their instructions run (IDR-14).
+    #[default]
+    Kvm,
+    /// Their instructions are UNDEFINED, as on a CPU that does not have them (TRAP-6).
+    Strict,
+    /// Their instructions run, and each use is counted ([`Uses`]).
+    Report,
+}
+
+impl Fidelity {
+    /// All of them, by name.
+    pub const ALL: &[(&str, Fidelity)] = &[
+        ("kvm", Fidelity::Kvm),
+        ("strict", Fidelity::Strict),
+        ("report", Fidelity::Report),
+    ];
+
+    /// The one of this name.
+    pub fn by_name(name: &str) -> Option<Fidelity> {
+        let found = Self::ALL.iter().find(|(known, _)| *known == name);
+        found.map(|(_, fidelity)| *fidelity)
+    }
+}
+
+/// A feature, and its instructions.
+#[derive(Clone, Copy, Debug)]
+pub struct Feature {
+    /// The manual's name.
+    pub name: &'static str,
+    /// The field that tells of it.
+    pub field: Field,
+    /// The field's least value with it.
+    pub least: i64,
+    /// Its encodings: a word is one of them if, under the mask, it has the value.
+    encodings: &'static [(u32, u32)],
+}
+
+const fn feature(
+    name: &'static str,
+    field: Field,
+    least: i64,
+    encodings: &'static [(u32, u32)],
+) -> Feature {
+    Feature {
+        name,
+        field,
+        least,
+        encodings,
+    }
+}
+
+/// FCVT from half precision, which is older than FEAT_FP16 and looks like one of its instructions.
+const FCVT_FROM_HALF: (u32, u32) = (0xfffe_7c00, 0x1ee2_4000);
+
+/// THE table of features. Feature `n` is bit [`mode::HIDDEN`] plus `n` of a block's mode.
+pub const FEATURES: &[Feature] = &[
+    feature(
+        "FEAT_LSE",
+        fields::ISAR0_ATOMIC,
+        2,
+        &[
+            (0x3fa0_7c00, 0x08a0_7c00), // CAS
+            (0xbfa0_7c00, 0x0820_7c00), // CASP
+            (0x3f20_8c00, 0x3820_0000), // LDADD and the like
+            (0x3f20_fc00, 0x3820_8000), // SWP
+        ],
+    ),
+    feature(
+        "FEAT_LRCPC",
+        fields::ISAR1_LRCPC,
+        1,
+        &[(0x3fe0_fc00, 0x38a0_c000)],
+    ),
+    feature(
+        "FEAT_CRC32",
+        fields::ISAR0_CRC32,
+        1,
+        &[(0x7fe0_e000, 0x1ac0_4000)],
+    ),
+    feature(
+        "FEAT_DotProd",
+        fields::ISAR0_DP,
+        1,
+        &[
+            (0x9f20_fc00, 0x0e00_9400),
+            (0x9f00_f400, 0x0f00_e000), // by element
+        ],
+    ),
+    feature(
+        "FEAT_RDM",
+        fields::ISAR0_RDM,
+        1,
+        &[
+            (0xbf20_f400, 0x2e00_8400),
+            (0xff20_f400, 0x7e00_8400), // scalar
+            (0xbf00_d400, 0x2f00_d000), // by element
+            (0xff00_d400, 0x7f00_d000), // scalar by element
+        ],
+    ),
+    feature(
+        "FEAT_AES",
+        fields::ISAR0_AES,
+        1,
+        &[(0xffff_cc00, 0x4e28_4800)],
+    ),
+    feature(
+        "FEAT_PMULL",
+        fields::ISAR0_AES,
+        2,
+        &[(0xbfe0_fc00, 0x0ee0_e000)],
+    ),
+    feature(
+        "FEAT_SHA1",
+        fields::ISAR0_SHA1,
+        1,
+        &[
+            (0xffe0_cc00, 0x5e00_0000), // SHA1C, SHA1P, SHA1M, SHA1SU0
+            (0xffff_ec00, 0x5e28_0800), // SHA1H, SHA1SU1
+        ],
+    ),
+    feature(
+        "FEAT_SHA256",
+        fields::ISAR0_SHA2,
+        1,
+        &[
+            (0xffe0_cc00, 0x5e00_4000), // SHA256H, SHA256H2, SHA256SU1
+            (0xffff_fc00, 0x5e28_2800), // SHA256SU0
+        ],
+    ),
+    feature(
+        "FEAT_FP16",
+        fields::PFR0_FP,
+        1,
+        &[
+            (0x7fe0_0000, 0x1ee0_0000), // scalar: data processing, conversions
+            (0x7fe0_0000, 0x1ec0_0000), // fixed point
+            (0xffc0_0000, 0x1fc0_0000), // fused multiplication and addition
+            (0x9f60_c400, 0x0e40_0400), // three registers
+            (0xdf60_c400, 0x5e40_0400),
+            (0x9f7e_0c00, 0x0e78_0800), // two registers
+            (0xdf7e_0c00, 0x5e78_0800),
+            (0xbf7f_cc00, 0x0e30_c800), // across lanes
+            (0xff7f_cc00, 0x5e30_c800), // pairwise
+            (0x9fc0_3400, 0x0f00_1000), // by element
+            (0xdfc0_3400, 0x5f00_1000),
+            (0xbff8_fc00, 0x0f00_fc00), // FMOV (immediate)
+            (0x9ff0_e400, 0x0f10_e400), // fixed point
+            (0xdff0_e400, 0x5f10_e400),
+        ],
+    ),
+    feature(
+        "FEAT_DPB",
+        fields::ISAR1_DPB,
+        1,
+        &[(0xffff_ffe0, 0xd50b_7c20)],
+    ), // DC CVAP
+    feature(
+        "FEAT_UAO",
+        fields::MMFR2_UAO,
+        1,
+        &[
+            (0xffff_f0ff, 0xd500_407f), // MSR UAO, #imm
+            (0xffdf_ffe0, 0xd518_4280), // MRS, MSR
+        ],
+    ),
+    feature(
+        "FEAT_PAN",
+        fields::MMFR1_PAN,
+        1,
+        &[
+            (0xffff_f0ff, 0xd500_409f), // MSR PAN, #imm
+            (0xffdf_ffe0, 0xd518_4260), // MRS, MSR
+        ],
+    ),
+    feature(
+        "FEAT_SSBS2",
+        fields::PFR1_SSBS,
+        2,
+        &[
+            (0xffff_f0ff, 0xd503_403f), // MSR SSBS, #imm
+            (0xffdf_ffe0, 0xd51b_42c0), // MRS, MSR
+        ],
+    ),
+];
+
+impl Feature {
+    fn has(&self, word: u32) -> bool {
+        let one = |(mask, value): &(u32, u32)| word & mask == *value;
+        word & FCVT_FROM_HALF.0 != FCVT_FROM_HALF.1 && self.encodings.iter().any(one)
+    }
+
+    /// Whether a CPU whose field has this value has the feature.
+    fn offered(&self, value: u64) -> bool {
+        self.field.number(value) >= self.least
+    }
+}
+
+/// The bits of a block's mode that say what a vCPU with these ID registers has not: what its host
+/// model has not, and what is hidden, if that is to be noticed.
+pub fn hidden(id: &IdRegisters, fidelity: Fidelity) -> u32 {
+    let report = match fidelity {
+        Fidelity::Report => mode::REPORT,
+        Fidelity::Kvm | Fidelity::Strict => 0,
+    };
+    FEATURES
+        .iter()
+        .enumerate()
+        .fold(report, |bits, (n, feature)| {
+            let absent = !feature.offered(attainable(id.model(), &feature.field));
+            let hidden = !feature.offered(id.field(&feature.field));
+            let missing = absent || hidden && fidelity != Fidelity::Kvm;
+            bits | (missing as u32) << (mode::HIDDEN + n as u32)
+        })
+}
+
+/// The feature that the word belongs to and the mode hides.
+fn hidden_feature(mode: u32, word: u32) -> Option<&'static Feature> {
+    FEATURES
+        .iter()
+        .enumerate()
+        .find(|(n, feature)| mode >> mode::HIDDEN >> n & 1 != 0 && feature.has(word))
+        .map(|(_, feature)| feature)
+}
+
+/// Decodes a word in a mode that hides features; `decoded` is what it is without that.
+pub(super) fn decode(mode: u32, word: u32, decoded: Decoded) -> Decoded {
+    if hidden_feature(mode, word).is_none() {
+        return decoded;
+    }
+    match (mode & mode::REPORT != 0, decoded.0.ends_block) {
+        (false, _) => (def!(Arm64, "UDF", udf, ends), 0),
+        (true, false) => (def!(Arm64, "reported", reported), decoded.1),
+        (true, true) => (def!(Arm64, "reported", reported, ends), decoded.1),
+    }
+}
+
+static USED: Helper<Arm64> = Helper {
+    name: "hidden feature used",
+    call: |cpu: &mut Cpu, [word, ..]| {
+        if let Some(uses) = cpu.state.machine.uses.get() {
+            uses.count(word as u32, cpu.pc);
+        }
+        Ok(0)
+    },
+    effects: Effects::PURE,
+};
+
+fn reported<E: Emit<Arch = Arm64>>(e: &mut E, o: &Operands) -> Result<(), E::Stop> {
+    let word = e.imm(o.word as u64);
+    e.call(&USED, &[word])?;
+    match decode_group(e.mode(), o.word) {
+        Some((def, _)) => e.instruction(def, o),
+        None => udf(e, o),
+    }
+}
+
+/// How often instructions were used whose feature the VM hides ([`Fidelity::Report`]).
+#[derive(Debug, Default)]
+pub struct Uses(Mutex<BTreeMap<(u64, u32), u64>>);
+
+/// One instruction of a hidden feature.
+#[derive(Clone, Copy, Debug)]
+pub struct Use {
+    /// Its address.
+    pub pc: u64,
+    /// Its word.
+    pub word: u32,
+    /// How often it was begun.
+    pub count: u64,
+}
+
+impl Use {
+    /// The features that it belongs to.
+    pub fn features(&self) -> impl Iterator<Item = &'static Feature> {
+        FEATURES.iter().filter(|feature| feature.has(self.word))
+    }
+}
+
+impl fmt::Display for Use {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = super::decode(mode::EL1, self.word).def.name;
+        write!(f, "{name} ({:#010x}) at {:#x}", self.word, self.pc)?;
+        for feature in self.features() {
+            write!(f, ", {} ({})", feature.name, feature.field.name)?;
+        }
+        write!(f, ": {} times", self.count)
+    }
+}
+
+impl Uses {
+    fn count(&self, word: u32, pc: u64) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *all.entry((pc, word)).or_default() += 1;
+    }
+
+    /// All, by address.
+    pub fn all(&self) -> Vec<Use> {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let uses = all.iter().map(|((pc, word), count)| Use {
+            pc: *pc,
+            word: *word,
+            count: *count,
+        });
+        uses.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,142 @@
+//! The table of features against the decoder, and what hiding does.
+
+use super::*;
+use crate::insn;
+use crate::machine::Proposals;
+use crate::sysregs::id::fields::OptIns;
+use crate::sysregs::models::neoverse_n1::NEOVERSE_N1;
+
+/// A word of each row, by its feature and the name that the decoder gives it.
+const WORDS: &[(u32, &str)] = &[
+    (0xf822_0024, "FEAT_LSE"),     // LDADD X2, X4, [X1]
+    (0x7822_8025, "FEAT_LSE"),     // SWPH W2, W5, [X1]
+    (0xc8a4_7c22, "FEAT_LSE"),     // CAS X4, X2, [X1]
+    (0x4824_7c22, "FEAT_LSE"),     // CASP X4, X5, X2, X3, [X1]
+    (0xb8bf_c020, "FEAT_LRCPC"),   // LDAPR W0, [X1]
+    (0x9ac3_4c41, "FEAT_CRC32"),   // CRC32X W1, W2, X3
+    (0x1ac3_5041, "FEAT_CRC32"),   // CRC32CB W1, W2, W3
+    (0x4e82_9420, "FEAT_DotProd"), // SDOT V0.4S, V1.16B, V2.16B
+    (0x6f82_e020, "FEAT_DotProd"), // UDOT V0.4S, V1.16B, V2.4B[0]
+    (0x6e82_8420, "FEAT_RDM"),     // SQRDMLAH V0.4S, V1.4S, V2.4S
+    (0x7e82_8c20, "FEAT_RDM"),     // SQRDMLSH S0, S1, S2
+    (0x6f82_d020, "FEAT_RDM"),     // SQRDMLAH V0.4S, V1.4S, V2.S[0]
+    (0x7f82_f020, "FEAT_RDM"),     // SQRDMLSH S0, S1, V2.S[0]
+    (0x4e28_4820, "FEAT_AES"),     // AESE V0.16B, V1.16B
+    (0x4e28_7820, "FEAT_AES"),     // AESIMC V0.16B, V1.16B
+    (0x0ee2_e020, "FEAT_PMULL"),   // PMULL V0.1Q, V1.1D, V2.1D
+    (0x5e02_0020, "FEAT_SHA1"),    // SHA1C Q0, S1, V2.4S
+    (0x5e28_0820, "FEAT_SHA1"),    // SHA1H S0, S1
+    (0x5e02_4020, "FEAT_SHA256"),  // SHA256H Q0, Q1, V2.4S
+    (0x5e28_2820, "FEAT_SHA256"),  // SHA256SU0 V0.4S, V1.4S
+    (0x1ee2_2820, "FEAT_FP16"),    // FADD H0, H1, H2
+    (0x1fc2_0c20, "FEAT_FP16"),    // FMADD H0, H1, H2, H3
+    (0x1ee2_0020, "FEAT_FP16"),    // SCVTF H0, W1
+    (0x4e42_1420, "FEAT_FP16"),    // FADD V0.8H, V1.8H, V2.8H
+    (0x4ef8_f820, "FEAT_FP16"),    // FABS V0.8H, V1.8H
+    (0x4e30_c820, "FEAT_FP16"),    // FMAXNMV H0, V1.8H
+    (0x4f02_1020, "FEAT_FP16"),    // FMLA V0.8H, V1.8H, V2.H[0]
+    (0x4f00_fc00, "FEAT_FP16"),    // FMOV V0.8H, #2.0
+    (0xd50b_7c21, "FEAT_DPB"),     // DC CVAP, X1
+    (0xd500_417f, "FEAT_UAO"),     // MSR UAO, #1
+    (0xd538_4281, "FEAT_UAO"),     // MRS X1, UAO
+    (0xd500_419f, "FEAT_PAN"),     // MSR PAN, #1
+    (0xd518_4261, "FEAT_PAN"),     // MSR PAN, X1
+    (0xd503_413f, "FEAT_SSBS2"),   // MSR SSBS, #1
+    (0xd53b_42c1, "FEAT_SSBS2"),   // MRS X1, SSBS
+];
+
+/// Words that look like those, and are of the base architecture.
+const OTHERS: &[u32] = &[
+    0xf940_0020, // LDR X0, [X1]
+    0xc85f_7c20, // LDXR X0, [X1]
+    0xc8df_fc20, // LDAR X0, [X1]
+    0x9ac2_0c20, // SDIV X0, X1, X2
+    0x1ee2_4020, // FCVT S0, H1
+    0x1ee2_c020, // FCVT D0, H1
+    0x1e23_c020, // FCVT H0, S1
+    0x4e22_d420, // FADD V0.4S, V1.4S, V2.4S
+    0x4e62_8420, // ADD V0.8H, V1.8H, V2.8H
+    0x0e22_e020, // PMULL V0.8H, V1.8B, V2.8B
+    0x4f00_f400, // FMOV V0.4S, #2.0
+    0x4e30_a820, // SMAXV B0, V1.16B
+    0x4f42_d020, // SQRDMULH V0.8H, V1.8H, V2.H[0]
+    0xd50b_7a21, // DC CVAC, X1
+    0xd503_201f, // NOP
+];
+
+fn id(hide: &[(Field, u64)]) -> IdRegisters {
+    let id = IdRegisters::new(&NEOVERSE_N1, Proposals::ID_REG_CONFIGURABLE);
+    id.initialise(OptIns::empty());
+    for (field, value) in hide {
+        let register = field.set(id.get(field.register), *value);
+        assert_eq!(id.set(field.register, register), Ok(()));
+    }
+    id
+}
+
+#[test]
+fn each_word_belongs_to_its_feature_alone() {
+    for (word, name) in WORDS {
+        let of: Vec<_> = FEATURES.iter().filter(|f| f.has(*word)).collect();
+        let names: Vec<_> = of.iter().map(|feature| feature.name).collect();
+        assert_eq!(names, [*name], "{word:#x}");
+        assert_ne!(insn::decode(mode::EL1, *word).def.name, "UDF", "{word:#x}");
+    }
+    for word in OTHERS {
+        assert!(FEATURES.iter().all(|f| !f.has(*word)), "{word:#x}");
+        assert_ne!(insn::decode(mode::EL1, *word).def.name, "UDF", "{word:#x}");
+    }
+    for feature in FEATURES {
+        assert!(WORDS.iter().any(|(_, name)| *name == feature.name));
+    }
+}
+
+/// TRAP-6: each feature, hidden by the lowest value of its field.
+#[test]
+fn strict_takes_away_what_is_hidden_and_nothing_else() {
+    for (n, feature) in FEATURES.iter().enumerate() {
+        let below = (feature.least - 1).max(0) as u64;
+        let mut hide = vec![(feature.field, below)];
+        match feature.name {
+            "FEAT_FP16" => hide = vec![], // one register with Advanced SIMD: below
+            "FEAT_SHA1" => hide.push((fields::ISAR0_SHA2, 0)),
+            "FEAT_SHA256" => hide.push((fields::ISAR0_SHA1, 0)),
+            _ => {}
+        }
+        if hide.is_empty() {
+            continue;
+        }
+        let id = IdRegisters::new(&NEOVERSE_N1, Proposals::empty());
+        id.initialise(OptIns::empty());
+        for (field, value) in &hide {
+            let register = field.set(id.get(field.register), *value);
+            assert_eq!(id.set(field.register, register), Ok(()), "{}", feature.name);
+        }
+        assert_eq!(hidden(&id, Fidelity::Kvm), 0);
+        let bits = hidden(&id, Fidelity::Strict);
+        assert_ne!(bits >> mode::HIDDEN >> n & 1, 0, "{}", feature.name);
+        for (word, name) in WORDS {
+            let owner = FEATURES.iter().position(|f| f.name == *name);
+            let gone = bits >> mode::HIDDEN >> owner.expect("a feature") & 1 != 0;
+            let decoded = insn::decode(bits | mode::EL1, *word).def.name;
+            assert_eq!(decoded == "UDF", gone, "{word:#x} without {}", feature.name);
+        }
+        for word in OTHERS {
+            assert_ne!(insn::decode(bits | mode::EL1, *word).def.name, "UDF");
+        }
+    }
+}
+
+#[test]
+fn half_precision_goes_with_the_field_of_floating_point() {
+    let both = FEATURES.iter().position(|f| f.name == "FEAT_FP16");
+    let bit = 1 << (mode::HIDDEN + both.expect("a feature") as u32);
+    // FP and AdvSIMD can only be lowered together.
+    let id = IdRegisters::new(&NEOVERSE_N1, Proposals::ID_REG_CONFIGURABLE);
+    id.initialise(OptIns::empty());
+    let register = fields::PFR0_FP.register;
+    let lower = fields::PFR0_ADVSIMD.set(fields::PFR0_FP.set(id.get(register), 0), 0);
+    assert_eq!(id.set(register, lower), Ok(()));
+    assert_eq!(hidden(&id, Fidelity::Strict), bit);
+    assert_eq!(hidden(&super::tests::id(&[]), Fidelity::Strict), 0);
+}
