@@ -35,5 +35,7 @@ pub mod vm;
 pub use errno::Errno;
 pub use system::Kvm;
 pub use table::{Descriptors, Kind, Object, ioctl};
+pub use understudy_arm64::insn::features::{Fidelity, Use};
+pub use understudy_arm64::machine::{Model, Proposals};
 pub use vcpu::{Vcpu, VcpuExit, VcpuFd};
 pub use vm::{Vm, VmFd};

@@ -13,8 +13,7 @@ use understudy_abi::arm64::{
     reg,
 };
 use understudy_abi::common::kvm_userspace_memory_region;
-use understudy_arm64::insn::features::Fidelity;
-use understudy_kvm::{Kvm, VcpuExit, VcpuFd, VmFd};
+use understudy_kvm::{Fidelity, Kvm, VcpuExit, VcpuFd, VmFd};
 
 const RAM: u64 = 0x4000_0000;
 const RAM_SIZE: usize = 1 << 20;
