@@ -11,6 +11,18 @@ pub struct Run {
     /// The guest's architecture
     #[arg(long, value_enum, default_value_t = Arch::Arm64)]
     arch: Arch,
+    /// What to show
+    #[arg(long, value_enum, default_value_t = Demo::Debug)]
+    demo: Demo,
+}
+
+/// Demonstrations.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Demo {
+    /// A debugged guest with two processes
+    Debug,
+    /// A guest that uses a feature which its ID registers hide
+    Fidelity,
 }
 
 /// Architectures of guests that run.
@@ -23,8 +35,9 @@ enum Arch {
 /// Runs the embedded demonstration, which prints what happens as it happens.
 pub fn run(arguments: &Run) -> Result<(), DemoError> {
     let mut out = std::io::stdout().lock();
-    match arguments.arch {
-        Arch::Arm64 => demo::run(&mut out)?,
-    };
+    match (arguments.arch, arguments.demo) {
+        (Arch::Arm64, Demo::Debug) => drop(demo::run(&mut out)?),
+        (Arch::Arm64, Demo::Fidelity) => demo::fidelity::run(&mut out)?,
+    }
     Ok(out.flush()?)
 }

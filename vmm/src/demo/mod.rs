@@ -10,6 +10,7 @@
 //!    The process is read from CONTEXTIDR_EL1 and TTBR0_EL1's ASID.
 //! 3. A loop, with no debugging in use, for the speed.
 
+pub mod fidelity;
 mod guest;
 mod report;
 
@@ -85,12 +86,11 @@ struct Machine {
     _memory: memmap2::MmapMut,
 }
 
-fn machine() -> Result<Machine, DemoError> {
-    let (image, start) = guest::image();
+/// A machine with this image at the beginning of its memory, that begins at `start`.
+fn machine(kvm: &Kvm, image: &[u8], start: u64) -> Result<Machine, DemoError> {
     let mut memory = memmap2::MmapMut::map_anon(guest::RAM_SIZE).map_err(DemoError::Memory)?;
-    memory[..image.len()].copy_from_slice(&image);
+    memory[..image.len()].copy_from_slice(image);
 
-    let kvm = named("opening KVM", Kvm::new())?;
     let vm = named("KVM_CREATE_VM", kvm.create_vm())?;
     let region = kvm_userspace_memory_region {
         slot: 0,
@@ -132,8 +132,10 @@ fn machine() -> Result<Machine, DemoError> {
 ///
 /// [`DemoError`].
 pub fn run(out: &mut impl Write) -> Result<Summary, DemoError> {
+    let (image, start) = guest::image();
+    let kvm = named("opening KVM", Kvm::new())?;
     let mut show = Show {
-        machine: machine()?,
+        machine: machine(&kvm, &image, start)?,
         summary: Summary::empty(),
         debugging: Debugging::Off,
     };
