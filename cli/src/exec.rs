@@ -14,13 +14,14 @@ use std::fmt;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::{self, Path, PathBuf};
 use std::process::Command;
 
 use clap::ValueEnum;
 use object::elf::{EM_AARCH64, EM_X86_64, FileHeader64, PT_INTERP};
 use object::endian::LittleEndian;
 use object::read::elf::{FileHeader, ProgramHeader};
+use understudy_arm64::machine::{Model, Proposals};
 
 /// The library, as Cargo names it.
 const LIBRARY: &str = "libunderstudy_preload.so";
@@ -66,6 +67,12 @@ pub struct Exec {
     /// Architecture of the virtual machines that the program makes [default: the program's own]
     #[arg(long, value_name = "ARCHITECTURE")]
     guest: Option<Architecture>,
+    /// Host CPU model, or the file of one [default: neoverse-n1]
+    #[arg(long, value_name = "MODEL")]
+    cpu: Option<String>,
+    /// Proposals to the KVM API to switch on, separated by commas
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    proposals: Vec<String>,
     /// The program, looked up in PATH if its name has no slash
     program: OsString,
     /// The program's arguments
@@ -180,7 +187,34 @@ fn command(exec: &Exec) -> Result<Command, String> {
         .env("LD_PRELOAD", preload)
         .env("UNDERSTUDY_GUEST", "arm64")
         .args(&exec.args);
+    settings(exec, &mut command)?;
     Ok(command)
+}
+
+/// Passes options on to the library. They are tried here first: what is wrong with them would
+/// otherwise be told only once the program opens `/dev/kvm`.
+fn settings(exec: &Exec, command: &mut Command) -> Result<(), String> {
+    if let Some(cpu) = &exec.cpu {
+        let model = Model::find(cpu).map_err(|error| format!("--cpu: {error}"))?;
+        let value = if Model::by_name(model.name()) == Some(model) {
+            OsString::from(cpu)
+        } else {
+            // The program may change its directory.
+            path::absolute(cpu)
+                .map_err(|error| format!("--cpu: {cpu}: {error}"))?
+                .into_os_string()
+        };
+        command.env("UNDERSTUDY_CPU", value);
+    }
+    for name in &exec.proposals {
+        if Proposals::by_name(name).is_none() {
+            return Err(format!("--proposals: no proposal {name}"));
+        }
+    }
+    if !exec.proposals.is_empty() {
+        command.env("UNDERSTUDY_PROPOSALS", exec.proposals.join(","));
+    }
+    Ok(())
 }
 
 /// `qemu-aarch64` about to run the arm64 program at `path`, with the stub.

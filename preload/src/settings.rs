@@ -3,7 +3,7 @@
 //!
 //! | variable | value |
 //! | --- | --- |
-//! | `UNDERSTUDY_CPU` | the host CPU model, `neoverse-n1` unless set |
+//! | `UNDERSTUDY_CPU` | the host CPU model, `neoverse-n1` unless set; a path is a user's model file |
 //! | `UNDERSTUDY_PROPOSALS` | names of proposals, separated by commas |
 //! | `UNDERSTUDY_GUEST` | the guests' architecture: `arm64` |
 
@@ -37,11 +37,7 @@ fn from_environment() -> Result<Kvm, String> {
     }
     let model = match variable("UNDERSTUDY_CPU") {
         None => Model::default(),
-        Some(name) => Model::ALL
-            .iter()
-            .copied()
-            .find(|model| model.name() == name)
-            .ok_or_else(|| format!("UNDERSTUDY_CPU: no host CPU model {name}"))?,
+        Some(name) => Model::find(&name).map_err(|error| format!("UNDERSTUDY_CPU: {error}"))?,
     };
     let mut proposals = Proposals::empty();
     for name in variable("UNDERSTUDY_PROPOSALS")
