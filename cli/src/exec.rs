@@ -146,6 +146,7 @@ fn find_part(name: &str) -> Option<PathBuf> {
 
 /// The command that runs the program, or one line that says what is missing.
 fn command(exec: &Exec) -> Result<Command, String> {
+    let settings = settings(exec)?;
     let name = exec.program.to_string_lossy();
     let path = find_program(&exec.program).ok_or_else(|| format!("{name}: not found in PATH"))?;
     let program = inspect(&path)?;
@@ -187,13 +188,14 @@ fn command(exec: &Exec) -> Result<Command, String> {
         .env("LD_PRELOAD", preload)
         .env("UNDERSTUDY_GUEST", "arm64")
         .args(&exec.args);
-    settings(exec, &mut command)?;
+    command.envs(settings);
     Ok(command)
 }
 
-/// Passes options on to the library. They are tried here first: what is wrong with them would
-/// otherwise be told only once the program opens `/dev/kvm`.
-fn settings(exec: &Exec, command: &mut Command) -> Result<(), String> {
+/// What the library is told by its environment. It is tried here: what is wrong with it would
+/// otherwise come up only once the program opens `/dev/kvm`.
+fn settings(exec: &Exec) -> Result<Vec<(&'static str, OsString)>, String> {
+    let mut settings = Vec::new();
     if let Some(cpu) = &exec.cpu {
         let model = Model::find(cpu).map_err(|error| format!("--cpu: {error}"))?;
         let value = if Model::by_name(model.name()) == Some(model) {
@@ -204,7 +206,7 @@ fn settings(exec: &Exec, command: &mut Command) -> Result<(), String> {
                 .map_err(|error| format!("--cpu: {cpu}: {error}"))?
                 .into_os_string()
         };
-        command.env("UNDERSTUDY_CPU", value);
+        settings.push(("UNDERSTUDY_CPU", value));
     }
     for name in &exec.proposals {
         if Proposals::by_name(name).is_none() {
@@ -212,9 +214,9 @@ fn settings(exec: &Exec, command: &mut Command) -> Result<(), String> {
         }
     }
     if !exec.proposals.is_empty() {
-        command.env("UNDERSTUDY_PROPOSALS", exec.proposals.join(","));
+        settings.push(("UNDERSTUDY_PROPOSALS", exec.proposals.join(",").into()));
     }
-    Ok(())
+    Ok(settings)
 }
 
 /// `qemu-aarch64` about to run the arm64 program at `path`, with the stub.
