@@ -46,6 +46,7 @@ fn show_says_value_limit_what_is_written_and_what_is_trapped() {
     assert_eq!(atomic["limit"], 2);
     assert_eq!(atomic["accepted"], serde_json::json!([0, 1, 2]));
     assert_eq!(atomic["writable"], true);
+    assert_eq!(atomic["meaning"], "FEAT_LSE");
     assert_eq!(atomic["traps"], serde_json::json!([]));
     let fp = field(&shown, "ID_AA64PFR0_EL1", "FP");
     assert_eq!(

@@ -107,7 +107,7 @@ fn apply(model: Model, template: &Template) -> Result<Vec<Verdict>, String> {
     let kvm = Kvm::with(model, Proposals::empty());
     let mut verdicts = Vec::new();
     for capability in &template.kvm_capabilities {
-        let has = !capability.needed || kvm.check_extension_raw(capability.number.into()) > 0;
+        let has = !capability.needed || kvm.check_extension_raw(capability.number) > 0;
         verdicts.push(Verdict {
             what: format!("capability {}", capability.number),
             values: None,

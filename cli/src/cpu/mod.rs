@@ -6,6 +6,7 @@
 mod check;
 mod common;
 mod diff;
+mod meaning;
 mod show;
 mod template;
 

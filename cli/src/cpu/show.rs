@@ -11,6 +11,7 @@ use understudy_arm64::sysregs::id::{fields_of, is_aarch32};
 use understudy_arm64::sysregs::models;
 use understudy_arm64::sysregs::traps::{Accesses, Inputs, Traps};
 
+use super::meaning::meaning;
 use super::{OptInArguments, View, bits, identity, policy_name, print, ranges, shown};
 
 /// `cpu list`'s arguments.
@@ -125,6 +126,7 @@ fn people(view: &View, all: bool) -> String {
                 false => write!(text, " {:<17}", format!("or {}", ranges(&others))),
             };
             let mut notes = Vec::new();
+            notes.extend(meaning(field, value).map(str::to_string));
             let host = view.host(field);
             if host != view.limit(field) {
                 notes.push(format!("the CPU has {}", shown(field, host)));
@@ -173,6 +175,7 @@ fn programs(view: &View) -> Value {
                         "cpu": view.host(field),
                         "value": view.id.field(field),
                         "limit": view.limit(field),
+                        "meaning": meaning(field, view.id.field(field)),
                         "policy": policy_name(field.policy),
                         "accepted": takes,
                         "writable": takes.iter().any(|v| *v != view.id.field(field)),
