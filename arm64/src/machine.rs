@@ -8,6 +8,8 @@ use crate::timers::Counters;
 use crate::timers::keeper::Timekeeper;
 use crate::vcpu::peer::Peer;
 use bitflags::bitflags;
+use std::fmt;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use understudy_abi::arm64::VcpuFeatures;
@@ -34,41 +36,98 @@ bitflags! {
     }
 }
 
+/// This architecture's proposals, by name.
+const PROPOSALS: [(&str, Proposals); 2] = [
+    (name::ARM64_EXPOSED_DEBUG, Proposals::EXPOSED_DEBUG),
+    (
+        name::ARM64_ID_REG_CONFIGURABLE,
+        Proposals::ID_REG_CONFIGURABLE,
+    ),
+];
+
 impl Proposals {
     /// The proposal of this name, if it is one of this architecture.
     pub fn by_name(proposal: &str) -> Option<Proposals> {
-        match proposal {
-            name::ARM64_EXPOSED_DEBUG => Some(Proposals::EXPOSED_DEBUG),
-            name::ARM64_ID_REG_CONFIGURABLE => Some(Proposals::ID_REG_CONFIGURABLE),
-            _ => None,
-        }
+        let found = PROPOSALS.iter().find(|(name, _)| *name == proposal);
+        found.map(|(_, proposal)| *proposal)
+    }
+
+    /// The names of this architecture's proposals.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        PROPOSALS.iter().map(|(name, _)| *name)
     }
 }
 
-/// A host CPU model: the machine that KVM would run on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
-pub enum Model {
-    /// `neoverse-n1`, r4p1.
-    #[default]
-    NeoverseN1,
-}
+/// A host CPU model: the machine that KVM would run on. It is one of those that come with
+/// Understudy, or a user's, which stays for as long as the process does.
+#[derive(Clone, Copy)]
+pub struct Model(&'static models::Model);
 
 impl Model {
-    /// The models that there are.
-    pub const ALL: &[Model] = &[Model::NeoverseN1];
+    /// The models that come with Understudy.
+    pub fn all() -> impl Iterator<Item = Model> {
+        models::ALL.iter().map(|model| Model(model))
+    }
+
+    /// The one of these that has this name.
+    pub fn by_name(name: &str) -> Option<Model> {
+        Model::all().find(|model| model.name() == name)
+    }
+
+    /// A user's model. Its memory is never given back, as all VMs made of it have it in common.
+    pub fn of(model: models::Model) -> Model {
+        Model(Box::leak(Box::new(model)))
+    }
+
+    /// The model that an option names: one that comes with Understudy, or a file, whose name has a
+    /// slash or ends in `.toml`.
+    ///
+    /// # Errors
+    /// One line: which models there are, or what is wrong with the file.
+    pub fn find(option: &str) -> Result<Model, String> {
+        if let Some(model) = Model::by_name(option) {
+            return Ok(model);
+        }
+        if option.contains('/') || option.ends_with(".toml") {
+            let model = models::Model::load(Path::new(option));
+            return model.map(Model::of).map_err(|error| error.to_string());
+        }
+        let names: Vec<&str> = Model::all().map(Model::name).collect();
+        Err(format!(
+            "no host CPU model {option}: there are {}, or a file, like ./model.toml",
+            names.join(", ")
+        ))
+    }
 
     /// Its name.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Model::NeoverseN1 => "neoverse-n1",
-        }
+    pub fn name(self) -> &'static str {
+        &self.0.name
     }
 
     /// Its registers.
-    pub const fn registers(self) -> &'static models::Model {
-        match self {
-            Model::NeoverseN1 => &models::neoverse_n1::NEOVERSE_N1,
-        }
+    pub fn registers(self) -> &'static models::Model {
+        self.0
+    }
+}
+
+/// `neoverse-n1`.
+impl Default for Model {
+    fn default() -> Self {
+        Model(&models::NEOVERSE_N1)
+    }
+}
+
+impl PartialEq for Model {
+    fn eq(&self, other: &Model) -> bool {
+        std::ptr::eq(self.0, other.0)
+    }
+}
+
+impl Eq for Model {}
+
+impl fmt::Debug for Model {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Model").field(&self.name()).finish()
     }
 }
 

@@ -10,8 +10,9 @@
 //! ```
 
 use crate::exit::Exit;
-use crate::machine::{Machine, Model};
+use crate::machine::Machine;
 use crate::sysregs::id::fields;
+use crate::sysregs::models::Spectre;
 use crate::timers::{self, Timer};
 use crate::vcpu::core_regs;
 use crate::{Cpu, psci, pvtime};
@@ -89,22 +90,6 @@ pub enum SetError {
     HasRun,
     /// A range overlaps one that is there: `EEXIST`.
     Exists,
-}
-
-/// How a machine is about one of the attacks on speculation.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Spectre {
-    Mitigated,
-    Unaffected,
-}
-
-impl Model {
-    /// Spectre v2, v4, BHB, as Linux has it of this CPU.
-    const fn spectre(self) -> (Spectre, Spectre, Spectre) {
-        match self {
-            Model::NeoverseN1 => (Spectre::Unaffected, Spectre::Mitigated, Spectre::Mitigated),
-        }
-    }
 }
 
 /// What a guest may call, with what it is told: the machine's firmware registers
@@ -233,16 +218,18 @@ impl Machine {
 
     /// What level of protection a firmware register tells.
     fn workaround(&self, id: u64, ssbs: bool) -> u64 {
-        let (v2, v4, bhb) = self.settings.model.spectre();
+        let states = self.settings.model.registers().mitigations;
         let of = |state| match state {
+            Spectre::Vulnerable => level::NOT_AVAILABLE,
             Spectre::Mitigated => level::AVAILABLE,
             Spectre::Unaffected => level::NOT_REQUIRED,
         };
         match id {
-            reg::KVM_REG_ARM_SMCCC_ARCH_WORKAROUND_1 => of(v2),
-            reg::KVM_REG_ARM_SMCCC_ARCH_WORKAROUND_3 => of(bhb),
+            reg::KVM_REG_ARM_SMCCC_ARCH_WORKAROUND_1 => of(states.v2),
+            reg::KVM_REG_ARM_SMCCC_ARCH_WORKAROUND_3 => of(states.bhb),
             // With SSBS the guest needs no firmware, so it is told that there is none.
-            _ if v4 == Spectre::Mitigated && ssbs => level::NOT_AVAILABLE,
+            _ if states.v4 == Spectre::Mitigated && ssbs => level::NOT_AVAILABLE,
+            _ if states.v4 == Spectre::Vulnerable => level::NOT_AVAILABLE,
             _ => level::WA2_NOT_REQUIRED,
         }
     }
@@ -449,16 +436,20 @@ fn answer(cpu: &mut Cpu, conduit: Conduit) -> Option<Exit> {
 }
 
 fn arch_features(cpu: &Cpu, machine: &Machine) -> u64 {
-    let (v2, v4, bhb) = machine.settings.model.spectre();
+    let states = machine.settings.model.registers().mitigations;
     let of = |state| match state {
+        Spectre::Vulnerable => NOT_SUPPORTED,
         Spectre::Mitigated => 0,
         Spectre::Unaffected => UNAFFECTED,
     };
     match argument(cpu, 1) as u32 {
-        ARCH_WORKAROUND_1 => of(v2),
-        ARCH_WORKAROUND_2 if v4 == Spectre::Mitigated && has_ssbs(cpu) => NOT_SUPPORTED,
-        ARCH_WORKAROUND_2 => NOT_REQUIRED,
-        ARCH_WORKAROUND_3 => of(bhb),
+        ARCH_WORKAROUND_1 => of(states.v2),
+        ARCH_WORKAROUND_2 => match states.v4 {
+            Spectre::Vulnerable => NOT_SUPPORTED,
+            Spectre::Mitigated if has_ssbs(cpu) => NOT_SUPPORTED,
+            Spectre::Mitigated | Spectre::Unaffected => NOT_REQUIRED,
+        },
+        ARCH_WORKAROUND_3 => of(states.bhb),
         PV_TIME_FEATURES
             if machine.services.standard_hypervisor.load(Ordering::Relaxed) & STD_HYP_PV_TIME
                 != 0 =>

@@ -14,13 +14,14 @@ use std::fmt;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::{self, Path, PathBuf};
 use std::process::Command;
 
 use clap::ValueEnum;
 use object::elf::{EM_AARCH64, EM_X86_64, FileHeader64, PT_INTERP};
 use object::endian::LittleEndian;
 use object::read::elf::{FileHeader, ProgramHeader};
+use understudy_kvm::{Model, host};
 
 /// The library, as Cargo names it.
 const LIBRARY: &str = "libunderstudy_preload.so";
@@ -66,6 +67,17 @@ pub struct Exec {
     /// Architecture of the virtual machines that the program makes [default: the program's own]
     #[arg(long, value_name = "ARCHITECTURE")]
     guest: Option<Architecture>,
+    /// Host CPU model, or the file of one [default: neoverse-n1]
+    #[arg(long, value_name = "MODEL")]
+    cpu: Option<String>,
+    /// Proposals to the KVM API to switch on, separated by commas
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    proposals: Vec<String>,
+    /// What is done about instructions of features that a VM hides: kvm (they run where hardware
+    /// cannot trap them), strict (they are undefined), report (they run, and are told of at the end)
+    /// [default: kvm]
+    #[arg(long, value_name = "FIDELITY")]
+    fidelity: Option<String>,
     /// The program, looked up in PATH if its name has no slash
     program: OsString,
     /// The program's arguments
@@ -139,6 +151,7 @@ fn find_part(name: &str) -> Option<PathBuf> {
 
 /// The command that runs the program, or one line that says what is missing.
 fn command(exec: &Exec) -> Result<Command, String> {
+    let settings = settings(exec)?;
     let name = exec.program.to_string_lossy();
     let path = find_program(&exec.program).ok_or_else(|| format!("{name}: not found in PATH"))?;
     let program = inspect(&path)?;
@@ -180,7 +193,41 @@ fn command(exec: &Exec) -> Result<Command, String> {
         .env("LD_PRELOAD", preload)
         .env("UNDERSTUDY_GUEST", "arm64")
         .args(&exec.args);
+    command.envs(settings);
     Ok(command)
+}
+
+/// What the library is told by its environment, options before variables that are already there. It
+/// is tried here: what is wrong with it would otherwise come up only once the program opens
+/// `/dev/kvm`.
+fn settings(exec: &Exec) -> Result<Vec<(&'static str, OsString)>, String> {
+    let mut settings = Vec::new();
+    if let Some(cpu) = &exec.cpu {
+        // The program may change its directory.
+        let file = cpu.contains('/') || cpu.ends_with(".toml");
+        let cpu = match path::absolute(cpu) {
+            Ok(path) if file && Model::by_name(cpu).is_none() => path.into_os_string(),
+            _ => OsString::from(cpu),
+        };
+        settings.push((host::CPU, cpu));
+    }
+    if !exec.proposals.is_empty() {
+        settings.push((host::PROPOSALS, exec.proposals.join(",").into()));
+    }
+    if let Some(fidelity) = &exec.fidelity {
+        settings.push((host::FIDELITY, fidelity.into()));
+    }
+    host::choose(|name| {
+        let set = settings.iter().find(|(variable, _)| *variable == name);
+        let value = set.map(|(_, value)| value.clone());
+        Some(
+            value
+                .or_else(|| env::var_os(name))?
+                .to_string_lossy()
+                .into_owned(),
+        )
+    })?;
+    Ok(settings)
 }
 
 /// `qemu-aarch64` about to run the arm64 program at `path`, with the stub.

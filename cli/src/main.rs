@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod cpu;
 mod exec;
 mod run;
 
@@ -19,6 +20,9 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Subcommands {
+    /// Host CPU models, and templates that lower what VMs on them present
+    #[command(subcommand)]
+    Cpu(cpu::Cpu),
     /// Run an unmodified program with Understudy behind /dev/kvm
     Exec(exec::Exec),
     /// Run a guest: so far the embedded demonstration, of a debugged guest with two processes
@@ -27,6 +31,10 @@ enum Subcommands {
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
+        Subcommands::Cpu(command) => cpu::run(&command).unwrap_or_else(|error| {
+            eprintln!("understudy: {error}");
+            ExitCode::from(2)
+        }),
         Subcommands::Exec(arguments) => {
             eprintln!("understudy: {}", exec::exec(&arguments));
             ExitCode::from(2)

@@ -20,6 +20,7 @@
 pub mod capability;
 mod coalesced;
 pub mod errno;
+pub mod host;
 pub mod host_memory;
 pub mod ioctl;
 mod process;

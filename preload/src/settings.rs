@@ -1,18 +1,10 @@
 //! The machine that the program finds behind `/dev/kvm`, chosen by environment variables, which
-//! `understudy exec` passes on:
-//!
-//! | variable | value |
-//! | --- | --- |
-//! | `UNDERSTUDY_CPU` | the host CPU model, `neoverse-n1` unless set |
-//! | `UNDERSTUDY_PROPOSALS` | names of proposals, separated by commas |
-//! | `UNDERSTUDY_FIDELITY` | `kvm`, `strict` or `report`: instructions of features that a VM hides run as on hardware, are undefined, or run and are told of on stderr when the program ends |
-//! | `UNDERSTUDY_GUEST` | the guests' architecture: `arm64` |
+//! `understudy exec` passes on: those of [`understudy_kvm::host`], and `UNDERSTUDY_GUEST`, the
+//! guests' architecture.
 
 use std::sync::OnceLock;
 
-use understudy_arm64::insn::features::Fidelity;
-use understudy_arm64::machine::{Model, Proposals};
-use understudy_kvm::Kvm;
+use understudy_kvm::{Kvm, host};
 
 static SYSTEM: OnceLock<Result<Kvm, String>> = OnceLock::new();
 
@@ -38,29 +30,7 @@ fn from_environment() -> Result<Kvm, String> {
             ));
         }
     }
-    let model = match variable("UNDERSTUDY_CPU") {
-        None => Model::default(),
-        Some(name) => Model::ALL
-            .iter()
-            .copied()
-            .find(|model| model.name() == name)
-            .ok_or_else(|| format!("UNDERSTUDY_CPU: no host CPU model {name}"))?,
-    };
-    let mut proposals = Proposals::empty();
-    for name in variable("UNDERSTUDY_PROPOSALS")
-        .iter()
-        .flat_map(|names| names.split(','))
-    {
-        proposals |= Proposals::by_name(name)
-            .ok_or_else(|| format!("UNDERSTUDY_PROPOSALS: no proposal {name}"))?;
-    }
-    let fidelity = match variable("UNDERSTUDY_FIDELITY") {
-        None => Fidelity::default(),
-        Some(name) => Fidelity::by_name(&name).ok_or_else(|| {
-            format!("UNDERSTUDY_FIDELITY: no fidelity {name}; there are kvm, strict and report")
-        })?,
-    };
-    Ok(Kvm::with(model, proposals).with_fidelity(fidelity))
+    host::choose(variable)
 }
 
 /// Tells of the instructions of hidden features that guests have used, if that was asked for.

@@ -506,6 +506,7 @@ fn a_child_cannot_use_its_parents_vm() {
 fn unknown_models_and_proposals_are_refused_in_words() {
     for (variable, value) in [
         ("UNDERSTUDY_CPU", "cortex-a1000"),
+        ("UNDERSTUDY_CPU", "/nonexistent/model.toml"),
         ("UNDERSTUDY_PROPOSALS", "arm64-exposed-debug,no-such"),
         ("UNDERSTUDY_GUEST", "x86-64"),
     ] {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use understudy_abi::arm64::kvm_vcpu_events;
 use understudy_abi::ioctl::arm64::{KVM_GET_VCPU_EVENTS, KVM_SET_VCPU_EVENTS};
+use understudy_arm64::sysregs::id::fields;
 use understudy_arm64::vcpu::SetEvents;
 
 use crate::errno::Errno;
@@ -21,13 +22,17 @@ pub(crate) const ROWS: &[Row] = &[
 ];
 
 impl Vcpu {
+    /// Whether the host has the RAS extension, without which an SError has no syndrome to be told.
+    fn has_ras(&self) -> bool {
+        self.vm().system.id_field(&fields::PFR0_RAS) != 0
+    }
+
     pub(crate) fn events(&self) -> Result<kvm_vcpu_events, Errno> {
         let state = self.lock_initialized()?;
         let pending = state.cpu.events();
         let mut events = kvm_vcpu_events::default();
         events.exception.serror_pending = pending.serror.is_some().into();
-        // The host has the RAS extension: a syndrome can always be told.
-        events.exception.serror_has_esr = 1;
+        events.exception.serror_has_esr = self.has_ras().into();
         events.exception.serror_esr = pending.serror.unwrap_or(0);
         Ok(events)
     }
@@ -39,6 +44,9 @@ impl Vcpu {
             return Err(Errno::EINVAL);
         }
         let has_esr = exception.serror_has_esr != 0;
+        if has_esr && exception.serror_pending != 0 && !self.has_ras() {
+            return Err(Errno::EINVAL);
+        }
         let set = SetEvents {
             serror: exception.serror_pending != 0,
             serror_esr: has_esr.then_some(exception.serror_esr),

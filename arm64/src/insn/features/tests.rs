@@ -4,7 +4,7 @@ use super::*;
 use crate::insn;
 use crate::machine::Proposals;
 use crate::sysregs::id::fields::OptIns;
-use crate::sysregs::models::neoverse_n1::NEOVERSE_N1;
+use crate::sysregs::models::NEOVERSE_N1;
 
 /// A word of each row, by its feature and the name that the decoder gives it.
 const WORDS: &[(u32, &str)] = &[

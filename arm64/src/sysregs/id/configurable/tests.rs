@@ -4,7 +4,7 @@ use super::super::OptIns;
 use super::fields::FIELDS;
 use super::*;
 use crate::machine::Proposals;
-use crate::sysregs::models::neoverse_n1::NEOVERSE_N1;
+use crate::sysregs::models::NEOVERSE_N1;
 
 fn vcpu() -> IdRegisters {
     let id = IdRegisters::new(&NEOVERSE_N1, Proposals::ID_REG_CONFIGURABLE);

@@ -1,0 +1,52 @@
+//! `understudy exec`: what is said of options and programs that are wrong, before anything runs.
+
+mod common;
+
+use common::{model_file, understudy};
+
+/// What it said of these arguments; it must not have run anything.
+fn refused(arguments: &[&str]) -> String {
+    let run = understudy(arguments);
+    assert_eq!((run.status, run.out.as_str()), (2, ""), "{}", run.err);
+    assert_eq!(run.err.lines().count(), 1, "{}", run.err);
+    run.err
+}
+
+#[test]
+fn settings_that_are_wrong_are_named_before_the_program_is_looked_for() {
+    let said = refused(&["exec", "--cpu", "pentium", "nonesuch"]);
+    assert!(
+        said.contains("UNDERSTUDY_CPU: no host CPU model pentium"),
+        "{said}"
+    );
+    assert!(said.contains("neoverse-n1"), "{said}");
+    let said = refused(&["exec", "--proposals", "arm64-more", "nonesuch"]);
+    assert!(said.contains("no proposal arm64-more"), "{said}");
+    assert!(said.contains("arm64-id-reg-configurable"), "{said}");
+    let said = refused(&["exec", "--fidelity", "lax", "nonesuch"]);
+    assert!(
+        said.contains("no fidelity lax: there are kvm, strict and report"),
+        "{said}"
+    );
+    let model = model_file("ID_AA64MMFR7_EL1 = 1");
+    let path = model.path().to_str().unwrap();
+    let said = refused(&["exec", "--cpu", path, "nonesuch"]);
+    assert!(
+        said.contains(path) && said.contains("ID_AA64MMFR7_EL1"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_program_that_is_not_there_or_none_is_named() {
+    let said = refused(&["exec", "--cpu", "cortex-a72", "nonesuch-program"]);
+    assert!(
+        said.contains("nonesuch-program: not found in PATH"),
+        "{said}"
+    );
+    let said = refused(&["exec", "./Cargo.toml"]);
+    assert!(
+        said.contains("not a 64-bit little-endian ELF program"),
+        "{said}"
+    );
+}
