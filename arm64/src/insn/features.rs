@@ -19,7 +19,7 @@ use crate::sysregs::id::{IdRegisters, attainable};
 use crate::{Arm64, Cpu};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError, RwLock};
 use understudy_engine::def;
 use understudy_engine::emit::{Effects, Emit, Helper};
 
@@ -80,7 +80,7 @@ const fn feature(
 /// FCVT from half precision, which is older than FEAT_FP16 and looks like one of its instructions.
 const FCVT_FROM_HALF: (u32, u32) = (0xfffe_7c00, 0x1ee2_4000);
 
-/// THE table of features. Feature `n` is bit [`mode::HIDDEN`] plus `n` of a block's mode.
+/// THE table of features. There are 64 at most.
 pub const FEATURES: &[Feature] = &[
     feature(
         "FEAT_LSE",
@@ -223,39 +223,70 @@ impl Feature {
     }
 }
 
+/// The features that a vCPU has not, and what is done about them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+struct Hidden {
+    /// Bit `n` is feature `n`.
+    features: u64,
+    /// Their instructions run, and are counted.
+    report: bool,
+}
+
+/// What is hidden by number, for all vCPUs of this process; 0 stands for nothing. They are few: two
+/// for each way to lower a model, and decoding alone asks.
+static HIDDEN: RwLock<Vec<Hidden>> = RwLock::new(Vec::new());
+
+impl Hidden {
+    fn number(self) -> u32 {
+        if self.features == 0 {
+            return 0;
+        }
+        let mut all = HIDDEN.write().unwrap_or_else(PoisonError::into_inner);
+        let known = all.iter().position(|known| *known == self);
+        let index = known.unwrap_or_else(|| {
+            all.push(self);
+            all.len() - 1
+        });
+        index as u32 + 1
+    }
+
+    fn of(mode: u32) -> Hidden {
+        let all = HIDDEN.read().unwrap_or_else(PoisonError::into_inner);
+        let index = (mode >> mode::HIDDEN).checked_sub(1);
+        let found = index.and_then(|index| all.get(index as usize));
+        found.copied().unwrap_or_default()
+    }
+
+    /// The feature that the word belongs to and that is hidden.
+    fn feature(self, word: u32) -> Option<&'static Feature> {
+        let hidden = |(n, _): &(usize, _)| self.features >> n & 1 != 0;
+        let mut all = FEATURES.iter().enumerate().filter(hidden);
+        all.find(|(_, feature)| feature.has(word))
+            .map(|(_, feature)| feature)
+    }
+}
+
 /// The bits of a block's mode that say what a vCPU with these ID registers has not: what its host
 /// model has not, and what is hidden, if that is to be noticed.
 pub fn hidden(id: &IdRegisters, fidelity: Fidelity) -> u32 {
-    let report = match fidelity {
-        Fidelity::Report => mode::REPORT,
-        Fidelity::Kvm | Fidelity::Strict => 0,
-    };
-    FEATURES
-        .iter()
-        .enumerate()
-        .fold(report, |bits, (n, feature)| {
-            let absent = !feature.offered(attainable(id.model(), &feature.field));
-            let hidden = !feature.offered(id.field(&feature.field));
-            let missing = absent || hidden && fidelity != Fidelity::Kvm;
-            bits | (missing as u32) << (mode::HIDDEN + n as u32)
-        })
-}
-
-/// The feature that the word belongs to and the mode hides.
-fn hidden_feature(mode: u32, word: u32) -> Option<&'static Feature> {
-    FEATURES
-        .iter()
-        .enumerate()
-        .find(|(n, feature)| mode >> mode::HIDDEN >> n & 1 != 0 && feature.has(word))
-        .map(|(_, feature)| feature)
+    let mut features = 0;
+    for (n, feature) in FEATURES.iter().enumerate() {
+        let absent = !feature.offered(attainable(id.model(), &feature.field));
+        let hidden = !feature.offered(id.field(&feature.field));
+        let missing = absent || hidden && fidelity != Fidelity::Kvm;
+        features |= (missing as u64) << n;
+    }
+    let report = fidelity == Fidelity::Report;
+    Hidden { features, report }.number() << mode::HIDDEN
 }
 
 /// Decodes a word in a mode that hides features; `decoded` is what it is without that.
 pub(super) fn decode(mode: u32, word: u32, decoded: Decoded) -> Decoded {
-    if hidden_feature(mode, word).is_none() {
+    let hidden = Hidden::of(mode);
+    if hidden.feature(word).is_none() {
         return decoded;
     }
-    match (mode & mode::REPORT != 0, decoded.0.ends_block) {
+    match (hidden.report, decoded.0.ends_block) {
         (false, _) => (def!(Arm64, "UDF", udf, ends), 0),
         (true, false) => (def!(Arm64, "reported", reported), decoded.1),
         (true, true) => (def!(Arm64, "reported", reported, ends), decoded.1),

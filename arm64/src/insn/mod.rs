@@ -100,10 +100,7 @@ pub mod mode {
     pub const SP_ALIGNED: u32 = 1 << 5;
     /// Unprivileged loads and stores (LDTR...) have EL1's rights (PSTATE.UAO at EL1).
     pub const UAO: u32 = 1 << 6;
-    /// Instructions of hidden features run, and are counted.
-    pub const REPORT: u32 = 1 << 7;
-    /// The number of the first bit of those that hide a feature
-    /// ([`FEATURES`](super::features::FEATURES), in its order).
+    /// The lowest bit of those that number what is hidden ([`super::features::hidden`]).
     pub const HIDDEN: u32 = 8;
 }
 
