@@ -115,17 +115,27 @@ pub fn pstate(cpu: &Cpu) -> u64 {
 /// Sets all of PSTATE, in the same form. The mode must be one of EL0, EL1t and EL1h.
 pub fn set_pstate(cpu: &mut Cpu, value: u64) {
     regs::set_nzcv(cpu, value);
-    cpu.state.pstate = value & pstate::HELD;
+    cpu.state.pstate = value & held(cpu);
     let el = (value >> 2 & 3) as u8;
     set_level(cpu, el.min(1), el != 0 && value & 1 != 0);
     synchronize(cpu);
     unmasked(cpu);
 }
 
+/// The bits of PSTATE beside the flags, level and stack pointer that the vCPU has.
+fn held(cpu: &Cpu) -> u64 {
+    pstate::HELD & !cpu.state.absent_pstate
+}
+
+/// The vCPU has lost bits of PSTATE: none of them stays set.
+pub(crate) fn drop_absent(cpu: &mut Cpu) {
+    cpu.state.pstate &= held(cpu);
+}
+
 /// Changes the bits of [`crate::state::State::pstate`] that are in `mask` (MSR to a field of
 /// PSTATE).
 pub fn change_pstate(cpu: &mut Cpu, mask: u64, value: u64) {
-    let mask = mask & pstate::HELD;
+    let mask = mask & held(cpu);
     let before = cpu.state.pstate;
     cpu.state.pstate = before & !mask | value & mask;
     synchronize(cpu);
@@ -210,7 +220,8 @@ fn enter(cpu: &mut Cpu, vector: Vector) -> Stop {
     } else {
         0
     };
-    cpu.state.pstate = kept | ssbs | pstate::D | pstate::A | pstate::I | pstate::F;
+    let kept = (kept | ssbs | spsr & pstate::DIT) & held(cpu);
+    cpu.state.pstate = kept | pstate::D | pstate::A | pstate::I | pstate::F;
     set_level(cpu, 1, true);
     cpu.pc = pc;
     synchronize(cpu);
@@ -263,10 +274,13 @@ pub fn fp_access(cpu: &mut Cpu) -> Stop {
 
 /// WFI or, if `event`, WFE at EL0 that SCTLR_EL1.nTWI or nTWE traps.
 #[cold]
-pub fn wait_trapped(cpu: &mut Cpu, event: bool) -> Stop {
+pub fn wait_trapped(cpu: &mut Cpu, kind: u64, register: Option<u32>) -> Stop {
+    /// RV: RN holds the register with the time.
+    const RV: u64 = 1 << 2;
+    let register = register.map_or(0, |n| (n as u64) << 5 | RV);
     take(
         cpu,
-        syndrome(class::WFX, UNCONDITIONAL | event as u64),
+        syndrome(class::WFX, UNCONDITIONAL | register | kind),
         None,
     )
 }
@@ -348,9 +362,10 @@ pub fn exception_return(cpu: &mut Cpu) -> Stop {
     // What an illegal return does not restore.
     let reinstated = pstate::PAN | pstate::D | pstate::A | pstate::I | pstate::F;
     let mut held = if illegal {
-        spsr & reinstated | before & (pstate::UAO | pstate::SSBS) | pstate::IL
+        let kept = pstate::UAO | pstate::DIT | pstate::SSBS;
+        spsr & reinstated & held(cpu) | before & kept | pstate::IL
     } else {
-        spsr & (pstate::HELD & !pstate::SS)
+        spsr & (held(cpu) & !pstate::SS)
     };
     if ss {
         held |= pstate::SS;

@@ -13,8 +13,10 @@
 use crate::machine::{NEW_EPOCH, POWER, TIMER};
 use crate::state::pstate;
 use crate::sysregs::Reg;
+use crate::timers::{self, Timer};
 use crate::vcpu::peer::{Line, MpState, Woken};
-use crate::{Cpu, exceptions, exit::Exit, mmu, timers};
+use crate::{Cpu, exceptions, exit::Exit, mmu};
+use std::time::Duration;
 use understudy_abi::arm64::DeviceIrqLevel;
 use understudy_engine::emit::Stop;
 use understudy_engine::request::{EXIT, FLUSH_STORES, FLUSH_TLB, INTERRUPT};
@@ -51,13 +53,20 @@ pub(crate) fn runnable(cpu: &Cpu) -> bool {
 
 /// Waits until there is an interrupt, or something else for the run loop to look after.
 pub(crate) fn wait(cpu: &mut Cpu) {
-    sleep_until(cpu, |cpu| {
-        wakes(cpu) || cpu.requests().pending() & (EXIT | POWER) != 0
-    });
+    sleep_until(
+        cpu,
+        |_| None,
+        |cpu| wakes(cpu) || cpu.requests().pending() & (EXIT | POWER) != 0,
+    );
 }
 
-/// Sleeps, outside guest code, until the condition holds. A signal is an [`EXIT`] request.
-fn sleep_until(cpu: &mut Cpu, mut ready: impl FnMut(&Cpu) -> bool) {
+/// Sleeps, outside guest code, until the condition holds, which is asked after `limit` at the latest.
+/// A signal is an [`EXIT`] request.
+fn sleep_until(
+    cpu: &mut Cpu,
+    limit: impl Fn(&Cpu) -> Option<Duration>,
+    mut ready: impl FnMut(&Cpu) -> bool,
+) {
     let peer = cpu.state.peer.clone();
     peer.requests().leave();
     loop {
@@ -65,7 +74,11 @@ fn sleep_until(cpu: &mut Cpu, mut ready: impl FnMut(&Cpu) -> bool) {
         if ready(cpu) {
             break;
         }
-        if peer.sleep(seen, timers::until_next(cpu)) == Woken::Signal {
+        let timeout = [timers::until_next(cpu), limit(cpu)]
+            .into_iter()
+            .flatten()
+            .min();
+        if peer.sleep(seen, timeout) == Woken::Signal {
             peer.requests().post(EXIT);
         }
     }
@@ -73,16 +86,43 @@ fn sleep_until(cpu: &mut Cpu, mut ready: impl FnMut(&Cpu) -> bool) {
     peer.requests().enter();
 }
 
+/// SCTLR_EL1.nTWI: WFI at EL0 is not trapped.
+const NTWI: u64 = 1 << 16;
+/// ESR_ELx.ISS.TI of WFI and WFIT.
+const TI_WFI: u64 = 0b00;
+const TI_WFIT: u64 = 0b10;
+
+/// Whether EL1 traps a wait that is about to begin.
+fn wait_traps(cpu: &Cpu) -> bool {
+    cpu.state.el == 0 && cpu.state.sys[Reg::SCTLR_EL1] & NTWI == 0 && !wakes(cpu)
+}
+
 /// WFI: returns when there is something to do. `cpu.pc` is the instruction's own address; it ends
 /// its block.
 pub fn wait_for_interrupt(cpu: &mut Cpu) -> Result<u64, Stop> {
-    /// SCTLR_EL1.nTWI: WFI at EL0 is not trapped.
-    const NTWI: u64 = 1 << 16;
-    if cpu.state.el == 0 && cpu.state.sys[Reg::SCTLR_EL1] & NTWI == 0 && !wakes(cpu) {
-        return Err(exceptions::wait_trapped(cpu, false));
+    if wait_traps(cpu) {
+        return Err(exceptions::wait_trapped(cpu, TI_WFI, None));
     }
     crate::vcpu::emulated(cpu);
     wait(cpu);
+    Ok(0)
+}
+
+/// WFIT (FEAT_WFxT): the same, but it also ends when CNTVCT_EL0 has reached `until`, which X`register`
+/// holds.
+pub fn wait_for_interrupt_until(cpu: &mut Cpu, until: u64, register: u32) -> Result<u64, Stop> {
+    let left = |cpu: &Cpu| timers::left_until(cpu, Timer::Virtual, until);
+    if left(cpu).is_none() {
+        return Ok(0);
+    }
+    if wait_traps(cpu) {
+        return Err(exceptions::wait_trapped(cpu, TI_WFIT, Some(register)));
+    }
+    crate::vcpu::emulated(cpu);
+    sleep_until(cpu, left, |cpu| {
+        let over = left(cpu).is_none();
+        over || wakes(cpu) || cpu.requests().pending() & (EXIT | POWER) != 0
+    });
     Ok(0)
 }
 
@@ -145,10 +185,14 @@ fn power(cpu: &mut Cpu) -> Result<bool, Stop> {
     match cpu.state.peer.mp_state() {
         MpState::Runnable => {}
         MpState::Stopped => {
-            sleep_until(cpu, |cpu| {
-                cpu.requests().pending() & EXIT != 0
-                    || cpu.state.peer.mp_state() != MpState::Stopped
-            });
+            sleep_until(
+                cpu,
+                |_| None,
+                |cpu| {
+                    cpu.requests().pending() & EXIT != 0
+                        || cpu.state.peer.mp_state() != MpState::Stopped
+                },
+            );
             cpu.requests().post(POWER);
             return Ok(false);
         }

@@ -45,6 +45,7 @@ use crate::state::pstate;
 use crate::sysregs::Reg;
 use cache::{Contexts, PageCache};
 use fault::{Abort, Fault};
+pub use regime::Features;
 use regime::Regime;
 use understudy_engine::arch::{AccessKind, Fetch, Frame, Target};
 use understudy_engine::emit::{Align, Mem, Stop};
@@ -61,6 +62,7 @@ mod sctlr {
     pub const M: u64 = 1 << 0;
     pub const WXN: u64 = 1 << 19;
     pub const EE: u64 = 1 << 25;
+    pub const EPAN: u64 = 1 << 57;
 }
 
 /// What this part keeps of a vCPU.
@@ -68,6 +70,7 @@ mod sctlr {
 pub struct MmuState {
     /// The mode of blocks ([`crate::insn::mode`]), see [`exceptions::synchronize`].
     pub mode: u32,
+    features: Features,
     regime: Regime,
     contexts: Contexts,
     pages: PageCache,
@@ -104,7 +107,7 @@ struct Access {
 /// the translations that no longer hold.
 pub fn controls_changed(cpu: &mut Cpu) {
     let sys = &cpu.state.sys;
-    let new = Regime::new(sys);
+    let new = Regime::new(sys, cpu.state.mmu.features);
     if new != cpu.state.mmu.regime {
         let translations = !new.same_translations(&cpu.state.mmu.regime);
         cpu.state.mmu.regime = new;
@@ -114,6 +117,12 @@ pub fn controls_changed(cpu: &mut Cpu) {
     }
     bases_changed(cpu);
     exceptions::synchronize(cpu);
+}
+
+/// It is known from here on which controls the CPU has.
+pub fn set_features(cpu: &mut Cpu, features: Features) {
+    cpu.state.mmu.features = features;
+    controls_changed(cpu);
 }
 
 /// TTBR0_EL1 or TTBR1_EL1 has been written. What the TLB holds for the ASID stays: to forget it is
@@ -196,6 +205,13 @@ fn page(cpu: &mut Cpu, address: u64, access: Access) -> Result<Page, Abort> {
         };
     }
     let address = mmu.regime.untagged(address);
+    if mmu.regime.half(address).no_el0 && !access.privileged {
+        let write = matches!(access.what, Use::Data(AccessKind::Store));
+        return Err(Abort {
+            fault: Fault::Translation(0),
+            write,
+        });
+    }
     if let Some(page) = mmu.pages.find(address, mmu.regime.asid)
         && page.fault(access).is_none()
         && !page.to_mark(access)

@@ -25,6 +25,8 @@ pub mod pstate {
     pub const PAN: u64 = 1 << 22;
     /// User access override.
     pub const UAO: u64 = 1 << 23;
+    /// Data-independent timing. The time that an instruction takes here never is.
+    pub const DIT: u64 = 1 << 24;
     /// Speculative store bypass safe.
     pub const SSBS: u64 = 1 << 12;
     /// Debug exceptions are masked.
@@ -36,7 +38,7 @@ pub mod pstate {
     /// FIQs are masked.
     pub const F: u64 = 1 << 6;
     /// All that [`super::State::pstate`] holds.
-    pub const HELD: u64 = SS | IL | PAN | UAO | SSBS | D | A | I | F;
+    pub const HELD: u64 = SS | IL | PAN | UAO | DIT | SSBS | D | A | I | F;
 }
 
 /// Everything of a vCPU that the engine does not know.
@@ -48,6 +50,9 @@ pub struct State {
     /// What of a block's mode hides features ([`crate::insn::features::hidden`]); fixed by the first
     /// run.
     pub hidden_features: u32,
+    /// Bits of PSTATE that the vCPU does not have ([`crate::insn::features::hidden_pstate`]); fixed
+    /// likewise.
+    pub absent_pstate: u64,
     /// This vCPU as others reach it.
     pub peer: Arc<Peer>,
     /// The features of the last `KVM_ARM_VCPU_INIT`.
@@ -82,12 +87,13 @@ impl State {
         State {
             id: machine.id_registers(),
             hidden_features: 0,
+            absent_pstate: 0,
             machine,
             peer,
             features: VcpuFeatures::empty(),
             el: 1,
             spsel: true,
-            pstate: pstate::HELD & !(pstate::SS | pstate::IL),
+            pstate: pstate::HELD & !(pstate::SS | pstate::IL | pstate::DIT),
             sys: SysRegs::default(),
             mmu: MmuState::default(),
             debug: DebugState::default(),

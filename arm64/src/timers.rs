@@ -287,6 +287,14 @@ pub(crate) fn until_next(cpu: &Cpu) -> Option<Duration> {
     Some(Duration::from_nanos(left.saturating_mul(NS_PER_INCREMENT)))
 }
 
+/// How long until a counter reaches a value; none if it has.
+pub(crate) fn left_until(cpu: &Cpu, timer: Timer, value: u64) -> Option<Duration> {
+    let left = value
+        .checked_sub(count(cpu, timer))
+        .filter(|left| *left != 0)?;
+    Some(Duration::from_nanos(left.saturating_mul(NS_PER_INCREMENT)))
+}
+
 /// The guest has written a timer's register: an output may have changed, and when the next does.
 fn changed(cpu: &mut Cpu) {
     cpu.requests().post(TIMER);

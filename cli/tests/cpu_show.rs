@@ -70,7 +70,7 @@ fn show_says_value_limit_what_is_written_and_what_is_trapped() {
     );
     assert!(!people.out.contains("needs --opt-in pmu"));
     let all = understudy(&["cpu", "show", "neoverse-n1", "--all"]);
-    assert!(all.out.contains("RNDR") && !people.out.contains("RNDR"));
+    assert!(all.out.contains("SPECRES") && !people.out.contains("RNDR"));
 }
 
 #[test]
@@ -81,11 +81,11 @@ fn a_users_model_is_shown_and_a_bad_one_refused() {
     assert_eq!((run.status, &*run.err), (0, ""));
     assert!(run.out.starts_with("mine: "));
 
-    let file = model_file("ID_AA64ISAR0_EL1 = { RNDR = 1 }");
+    let file = model_file("ID_AA64ISAR1_EL1 = { SPECRES = 1 }");
     let path = file.path().to_str().expect("UTF-8");
     let run = understudy(&["cpu", "show", path]);
     assert_eq!((run.status, &*run.out), (2, ""));
-    let place = format!("understudy: {path}:11:29: ID_AA64ISAR0_EL1.RNDR is 0x1");
+    let place = format!("understudy: {path}:11:32: ID_AA64ISAR1_EL1.SPECRES is 0x1");
     assert!(run.err.starts_with(&place), "{}", run.err);
     for command in [
         &["exec", "--cpu", path, "true"][..],
@@ -93,7 +93,7 @@ fn a_users_model_is_shown_and_a_bad_one_refused() {
     ] {
         let run = understudy(command);
         assert_eq!(run.status, 2);
-        assert!(run.err.contains("RNDR"), "{}", run.err);
+        assert!(run.err.contains("SPECRES"), "{}", run.err);
     }
 }
 

@@ -64,7 +64,7 @@ fn pstate_on_entry() {
             undefined(&mut cpu);
             assert_eq!(cpu.state.sys[Reg::SPSR_EL1], saved);
             let flags = saved & 0xf << 28;
-            assert_eq!(pstate(&cpu), expected | flags | 0x3c5);
+            assert_eq!(pstate(&cpu), expected | flags | saved & pstate::DIT | 0x3c5);
         }
     }
 }
@@ -98,7 +98,7 @@ fn stack_pointers() {
 /// ESR-1, ESR-10: what each exception says, and FAR_EL1 where it has an address.
 #[test]
 fn syndromes() {
-    let cases: [(Take, [u64; 2], Option<u64>); 13] = [
+    let cases: [(Take, [u64; 2], Option<u64>); 14] = [
         (undefined, [0x0200_0000; 2], None),
         (|cpu| supervisor_call(cpu, 0xbeef), [0x5600_beef; 2], None),
         (
@@ -108,8 +108,9 @@ fn syndromes() {
         ),
         (illegal_state, [0x3a00_0000; 2], None),
         (fp_access, [0x1fe0_0000; 2], None),
-        (|cpu| wait_trapped(cpu, false), [0x07e0_0000; 2], None),
-        (|cpu| wait_trapped(cpu, true), [0x07e0_0001; 2], None),
+        (|cpu| wait_trapped(cpu, 0, None), [0x07e0_0000; 2], None),
+        (|cpu| wait_trapped(cpu, 1, None), [0x07e0_0001; 2], None),
+        (|cpu| wait_trapped(cpu, 2, Some(5)), [0x07e0_00a6; 2], None),
         (sp_alignment, [0x9a00_0000; 2], None),
         (pc_alignment, [0x8a00_0000; 2], Some(PC)),
         (

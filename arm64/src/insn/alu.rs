@@ -149,6 +149,26 @@ pub fn add_with_carry<E: Emit<Arch = Arm64>, const SF: bool>(
     (result, Flags { n: nz, z: nz, c, v })
 }
 
+/// The greater, if `MAX`, or lesser of two values; above bit 31 it means nothing if not `SF`.
+#[inline(always)]
+pub fn min_max<E: Emit<Arch = Arm64>, const SF: bool, const SIGNED: bool, const MAX: bool>(
+    e: &mut E,
+    a: E::Val,
+    b: E::Val,
+) -> E::Val {
+    let (a, b) = match (SF, SIGNED) {
+        (true, _) => (a, b),
+        (false, true) => (e.sext32(a), e.sext32(b)),
+        (false, false) => (e.zext32(a), e.zext32(b)),
+    };
+    let less = e.compare(if SIGNED { Cmp::Slt } else { Cmp::Ult }, a, b);
+    if MAX {
+        e.select(less, b, a)
+    } else {
+        e.select(less, a, b)
+    }
+}
+
 /// Whether the condition holds: not 0 where it does (Arm ARM C1.2.4).
 #[inline(always)]
 pub fn condition<E: Emit<Arch = Arm64>>(e: &mut E, condition: u32) -> E::Val {

@@ -17,7 +17,8 @@ pub fn decode(mode: u32, word: u32) -> Option<Decoded> {
         0b100 => Some((def!(Arm64, "BL", bl, ends), offset(&o, 0, 26))),
         0b001 | 0b101 if !o.bit(25) => Some((compare_and_branch(&o), offset(&o, 5, 19))),
         0b001 | 0b101 => Some((test_and_branch(&o), offset(&o, 5, 14))),
-        0b010 if o.bits(24, 2) == 0 && !o.bit(4) => Some((conditional(&o), offset(&o, 5, 19))),
+        // Bit 4: BC.cond (FEAT_HBC), whose hint is not needed here.
+        0b010 if o.bits(24, 2) == 0 => Some((conditional(&o), offset(&o, 5, 19))),
         0b110 if o.bit(25) => register(mode, &o),
         0b110 if o.bit(24) => system::decode(mode, &o),
         0b110 => exception(mode, &o),
@@ -53,6 +54,9 @@ fn bl<E: Emit<Arch = Arm64>>(e: &mut E, o: &Operands) -> Result<(), E::Stop> {
 type Definition = &'static understudy_engine::arch::Def<Arm64>;
 
 fn conditional(o: &Operands) -> Definition {
+    if o.bit(4) {
+        return pick!("BC.cond", b_cond, [{0 1 2 3 4 5 6 7 8 9 10 11 12 13 14}: o.bits(0, 4)], ends);
+    }
     pick!("B.cond", b_cond, [{0 1 2 3 4 5 6 7 8 9 10 11 12 13 14}: o.bits(0, 4)], ends)
 }
 

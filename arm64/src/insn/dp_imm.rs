@@ -1,7 +1,7 @@
 //! Data processing with an immediate (Arm ARM C4.1.92).
 
 use super::alu::{add_flags, pick, set_flags, set_logical_flags};
-use super::{Decoded, Operands};
+use super::{Decoded, Operands, alu};
 use crate::Arm64;
 use crate::regs::{read, read_x, write, write_x, x_sp};
 use understudy_engine::def;
@@ -17,9 +17,46 @@ pub fn decode(_mode: u32, word: u32) -> Option<Decoded> {
         0b101 => move_wide(&o),
         0b110 => bitfield(&o),
         0b111 => extract(&o),
-        // 0b011: with tags (FEAT_MTE).
+        0b011 if o.bit(22) => min_max(&o),
+        // 0b011, bit 22 clear: with tags (FEAT_MTE).
         _ => None,
     }
+}
+
+/// SMAX, UMAX, SMIN and UMIN with an immediate (FEAT_CSSC).
+fn min_max(o: &Operands) -> Option<Decoded> {
+    let imm = o.bits(10, 8) as u64;
+    let signed = imm as i8 as u64;
+    match (o.bits(29, 2), o.bits(18, 4)) {
+        (0, 0b0000) => Some((
+            pick!("SMAX (immediate)", min_max_imm, [o.sf(), true, true]),
+            signed,
+        )),
+        (0, 0b0001) => Some((
+            pick!("UMAX (immediate)", min_max_imm, [o.sf(), false, true]),
+            imm,
+        )),
+        (0, 0b0010) => Some((
+            pick!("SMIN (immediate)", min_max_imm, [o.sf(), true, false]),
+            signed,
+        )),
+        (0, 0b0011) => Some((
+            pick!("UMIN (immediate)", min_max_imm, [o.sf(), false, false]),
+            imm,
+        )),
+        _ => None,
+    }
+}
+
+fn min_max_imm<E: Emit<Arch = Arm64>, const SF: bool, const SIGNED: bool, const MAX: bool>(
+    e: &mut E,
+    o: &Operands,
+) -> Result<(), E::Stop> {
+    let a = read_x(e, o.rn());
+    let b = e.imm(o.imm);
+    let result = alu::min_max::<E, SF, SIGNED, MAX>(e, a, b);
+    write(e, o.rd(), result, SF);
+    Ok(())
 }
 
 fn pc_relative(o: &Operands) -> Decoded {

@@ -1,10 +1,10 @@
 //! Data processing on registers (Arm ARM C4.1.95).
 
 use super::alu::{
-    add_flags, add_with_carry, condition, extend, pick, set_flags, set_logical_flags, shift,
-    shift_constant,
+    add_flags, add_with_carry, condition, extend, min_max, pick, set_flags, set_logical_flags,
+    shift, shift_constant,
 };
-use super::{Decoded, Operands};
+use super::{Decoded, Operands, flags};
 use crate::regs::{read, read_x, write, write_x, x_sp};
 use crate::{Arm64, regs};
 use understudy_engine::def;
@@ -17,6 +17,7 @@ pub fn decode(_mode: u32, word: u32) -> Option<Decoded> {
         (false, 0b0000..=0b0111) => logical(&o),
         (false, op2) if op2 & 1 == 0 => add_sub_shifted(&o),
         (false, _) => add_sub_extended(&o),
+        (true, 0b0000) if o.bits(10, 6) != 0 => flags::decode_register(&o),
         (true, 0b0000) => carry(&o),
         (true, 0b0010) => conditional_compare(&o),
         (true, 0b0100) => conditional_select(&o),
@@ -290,6 +291,9 @@ fn one_source(o: &Operands) -> Definition {
         (0b000011, true) => pick!("REV", rev, [true]),
         (0b000100, sf) => pick!("CLZ", clz, [sf]),
         (0b000101, sf) => pick!("CLS", cls, [sf]),
+        (0b000110, sf) => pick!("CTZ", ctz, [sf]),
+        (0b000111, sf) => pick!("CNT", cnt, [sf]),
+        (0b001000, sf) => pick!("ABS", abs, [sf]),
         _ => return None,
     })
 }
@@ -355,6 +359,46 @@ fn cls<E: Emit<Arch = Arm64>, const SF: bool>(e: &mut E, o: &Operands) -> Result
     Ok(())
 }
 
+fn ctz<E: Emit<Arch = Arm64>, const SF: bool>(e: &mut E, o: &Operands) -> Result<(), E::Stop> {
+    let value = read_x(e, o.rn());
+    let value = if SF {
+        value
+    } else {
+        // A one above bit 31 ends the count.
+        let end = e.imm(1 << 32);
+        e.or(value, end)
+    };
+    let zeros = e.unary(Unary::Ctz, value);
+    write_x(e, o.rd(), zeros);
+    Ok(())
+}
+
+fn cnt<E: Emit<Arch = Arm64>, const SF: bool>(e: &mut E, o: &Operands) -> Result<(), E::Stop> {
+    let value = read(e, o.rn(), SF);
+    let ones = e.unary(Unary::Popcnt, value);
+    write_x(e, o.rd(), ones);
+    Ok(())
+}
+
+fn abs<E: Emit<Arch = Arm64>, const SF: bool>(e: &mut E, o: &Operands) -> Result<(), E::Stop> {
+    let value = read_x(e, o.rn());
+    let value = if SF { value } else { e.sext32(value) };
+    let negated = e.unary(Unary::Neg, value);
+    let result = min_max::<E, true, true, true>(e, value, negated);
+    write(e, o.rd(), result, SF);
+    Ok(())
+}
+
+fn min_max_reg<E: Emit<Arch = Arm64>, const SF: bool, const SIGNED: bool, const MAX: bool>(
+    e: &mut E,
+    o: &Operands,
+) -> Result<(), E::Stop> {
+    let (a, b) = (read_x(e, o.rn()), read_x(e, o.rm()));
+    let result = min_max::<E, SF, SIGNED, MAX>(e, a, b);
+    write(e, o.rd(), result, SF);
+    Ok(())
+}
+
 fn two_source(o: &Operands) -> Definition {
     if o.bit(29) {
         return None;
@@ -366,6 +410,10 @@ fn two_source(o: &Operands) -> Definition {
         (0b001001, sf) => pick!("LSRV", shift_reg, [sf, {1}: 1]),
         (0b001010, sf) => pick!("ASRV", shift_reg, [sf, {2}: 2]),
         (0b001011, sf) => pick!("RORV", shift_reg, [sf, {3}: 3]),
+        (0b011000, sf) => pick!("SMAX (register)", min_max_reg, [sf, true, true]),
+        (0b011001, sf) => pick!("UMAX (register)", min_max_reg, [sf, false, true]),
+        (0b011010, sf) => pick!("SMIN (register)", min_max_reg, [sf, true, false]),
+        (0b011011, sf) => pick!("UMIN (register)", min_max_reg, [sf, false, false]),
         (0b010000..=0b010010, false) | (0b010011, true) => def!(Arm64, "CRC32", crc32, [false]),
         (0b010100..=0b010110, false) | (0b010111, true) => def!(Arm64, "CRC32C", crc32, [true]),
         _ => return None,

@@ -51,6 +51,61 @@ pub fn decode(o: &Operands) -> Option<Decoded> {
     }
 }
 
+/// Decodes LDAPUR and STLUR (FEAT_LRCPC2, "LDAPR/STLR (unscaled immediate)").
+pub(super) fn unscaled(o: &Operands) -> Option<Decoded> {
+    let log2 = o.bits(30, 2);
+    let (def, signed, wide) = match (o.bits(22, 2), log2) {
+        (0b00, _) => (def!(Arm64, "STLUR", stlur), false, log2 == 3),
+        (0b01, _) => (def!(Arm64, "LDAPUR", ldapur), false, log2 == 3),
+        (0b10, 0..=2) => (def!(Arm64, "LDAPURS", ldapur), true, true),
+        (0b11, 0..=1) => (def!(Arm64, "LDAPURS", ldapur), true, false),
+        _ => return None,
+    };
+    let offset = (o.bits(12, 9) << 23) as i32 >> 23;
+    let size = Size::from_log2(log2);
+    let syndrome = syndrome::register(size, o.rd(), signed, wide);
+    Some((def, immediate(offset, syndrome | syndrome::AR | log2)))
+}
+
+fn unscaled_place<E: Emit<Arch = Arm64>>(
+    e: &mut E,
+    o: &Operands,
+    ordering: Order,
+) -> (E::Val, Mem) {
+    let base = base(e, o, ANY);
+    let address = e.add_imm(base, o.imm as i32 as i64 as u64);
+    let address = checked(e, o, base, address, ANY);
+    (address, aligned_mem(e, o, size(o), ordering))
+}
+
+fn ldapur<E: Emit<Arch = Arm64>>(e: &mut E, o: &Operands) -> Result<(), E::Stop> {
+    let (address, mem) = unscaled_place(e, o, Order::Acquire);
+    let value = e.load(address, mem)?;
+    let value = order(e, value, mem.size, ANY);
+    let signed = match mem.size {
+        Size::B1 => Unary::Sext8,
+        Size::B2 => Unary::Sext16,
+        _ => Unary::Sext32,
+    };
+    let value = match o.bits(22, 2) {
+        0b01 => value,
+        0b10 => e.unary(signed, value),
+        _ => {
+            let value = e.unary(signed, value);
+            e.zext32(value)
+        }
+    };
+    write_x(e, o.rd(), value);
+    Ok(())
+}
+
+fn stlur<E: Emit<Arch = Arm64>>(e: &mut E, o: &Operands) -> Result<(), E::Stop> {
+    let (address, mem) = unscaled_place(e, o, Order::Release);
+    let value = read_x(e, o.rd());
+    let value = order(e, value, mem.size, ANY);
+    e.store(address, value, mem)
+}
+
 /// The size of the access, or of each half of a pair.
 fn size(o: &Operands) -> Size {
     Size::from_log2(o.bits(30, 2))

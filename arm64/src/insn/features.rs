@@ -5,15 +5,16 @@
 //!   first KVM_RUN: host model, ID registers ─► features that the vCPU has not
 //!                                                  │ Fidelity::Kvm: that the host has not
 //!                                                  ▼
-//!   a block is decoded, with the hidden features in its mode:
-//!        Kvm, Strict   the feature's instructions are UNDEFINED
-//!        Report        they run, and each use is counted by word and PC
+//!   a block is decoded, with the number of that set in its mode:
+//!        absent in the host, Strict   the feature's instructions are UNDEFINED
+//!        Report                       they run, and each use is counted by word and PC
 //! ```
 //!
 //! So nothing is asked while code runs, and code of a VM that hides nothing is the same as ever. What
 //! hardware can trap, and KVM has it trap, is not here: see [`crate::sysregs::traps`].
 
 use super::{Decoded, Operands, decode_group, mode, udf};
+use crate::state::pstate;
 use crate::sysregs::id::fields::{self, Field};
 use crate::sysregs::id::{IdRegisters, attainable};
 use crate::{Arm64, Cpu};
@@ -59,6 +60,8 @@ pub struct Feature {
     pub field: Field,
     /// The field's least value with it.
     pub least: i64,
+    /// Bits of PSTATE that belong to it.
+    pstate: u64,
     /// Its encodings: a word is one of them if, under the mask, it has the value.
     encodings: &'static [(u32, u32)],
 }
@@ -73,8 +76,15 @@ const fn feature(
         name,
         field,
         least,
+        pstate: 0,
         encodings,
     }
+}
+
+/// The feature with bits of PSTATE of its own.
+const fn with_pstate(mut feature: Feature, pstate: u64) -> Feature {
+    feature.pstate = pstate;
+    feature
 }
 
 /// FCVT from half precision, which is older than FEAT_FP16 and looks like one of its instructions.
@@ -182,23 +192,29 @@ pub const FEATURES: &[Feature] = &[
         1,
         &[(0xffff_ffe0, 0xd50b_7c20)],
     ), // DC CVAP
-    feature(
-        "FEAT_UAO",
-        fields::MMFR2_UAO,
-        1,
-        &[
-            (0xffff_f0ff, 0xd500_407f), // MSR UAO, #imm
-            (0xffdf_ffe0, 0xd518_4280), // MRS, MSR
-        ],
+    with_pstate(
+        feature(
+            "FEAT_UAO",
+            fields::MMFR2_UAO,
+            1,
+            &[
+                (0xffff_f0ff, 0xd500_407f), // MSR UAO, #imm
+                (0xffdf_ffe0, 0xd518_4280), // MRS, MSR
+            ],
+        ),
+        pstate::UAO,
     ),
-    feature(
-        "FEAT_PAN",
-        fields::MMFR1_PAN,
-        1,
-        &[
-            (0xffff_f0ff, 0xd500_409f), // MSR PAN, #imm
-            (0xffdf_ffe0, 0xd518_4260), // MRS, MSR
-        ],
+    with_pstate(
+        feature(
+            "FEAT_PAN",
+            fields::MMFR1_PAN,
+            1,
+            &[
+                (0xffff_f0ff, 0xd500_409f), // MSR PAN, #imm
+                (0xffdf_ffe0, 0xd518_4260), // MRS, MSR
+            ],
+        ),
+        pstate::PAN,
     ),
     feature(
         "FEAT_SSBS2",
@@ -207,6 +223,107 @@ pub const FEATURES: &[Feature] = &[
         &[
             (0xffff_f0ff, 0xd503_403f), // MSR SSBS, #imm
             (0xffdf_ffe0, 0xd51b_42c0), // MRS, MSR
+        ],
+    ),
+    with_pstate(
+        feature("FEAT_SSBS", fields::PFR1_SSBS, 1, &[]),
+        pstate::SSBS,
+    ),
+    with_pstate(
+        feature(
+            "FEAT_DIT",
+            fields::PFR0_DIT,
+            1,
+            &[
+                (0xffff_f0ff, 0xd503_405f), // MSR DIT, #imm
+                (0xffdf_ffe0, 0xd51b_42a0), // MRS, MSR
+            ],
+        ),
+        pstate::DIT,
+    ),
+    feature(
+        "FEAT_FlagM",
+        fields::ISAR0_TS,
+        1,
+        &[
+            (0xffe0_7c10, 0xba00_0400), // RMIF
+            (0xffff_bc1f, 0x3a00_080d), // SETF8, SETF16
+            (0xffff_ffff, 0xd500_401f), // CFINV
+        ],
+    ),
+    feature(
+        "FEAT_FlagM2",
+        fields::ISAR0_TS,
+        2,
+        &[
+            (0xffff_ffff, 0xd500_403f), // XAFLAG
+            (0xffff_ffff, 0xd500_405f), // AXFLAG
+        ],
+    ),
+    feature(
+        "FEAT_RNG",
+        fields::ISAR0_RNDR,
+        1,
+        &[(0xffff_ffc0, 0xd53b_2400)],
+    ),
+    feature(
+        "FEAT_SB",
+        fields::ISAR1_SB,
+        1,
+        &[(0xffff_ffff, 0xd503_30ff)],
+    ),
+    feature(
+        "FEAT_LRCPC2",
+        fields::ISAR1_LRCPC,
+        2,
+        &[(0x3f20_0c00, 0x1900_0000)],
+    ),
+    feature(
+        "FEAT_WFxT",
+        fields::ISAR2_WFXT,
+        2,
+        &[(0xffff_ffc0, 0xd503_1000)],
+    ),
+    feature(
+        "FEAT_HBC",
+        fields::ISAR2_BC,
+        1,
+        &[(0xff00_0010, 0x5400_0010)],
+    ),
+    feature(
+        "FEAT_CSSC",
+        fields::ISAR2_CSSC,
+        1,
+        &[
+            (0x7fff_f800, 0x5ac0_1800), // CTZ, CNT
+            (0x7fff_fc00, 0x5ac0_2000), // ABS
+            (0x7fe0_f000, 0x1ac0_6000), // SMAX and the like
+            (0x7ff0_0000, 0x11c0_0000), // with an immediate
+        ],
+    ),
+    feature(
+        "FEAT_ECV",
+        fields::MMFR0_ECV,
+        1,
+        &[
+            (0xffff_ffe0, 0xd53b_e0a0), // MRS CNTPCTSS_EL0
+            (0xffff_ffe0, 0xd53b_e0c0), // MRS CNTVCTSS_EL0
+        ],
+    ),
+    feature(
+        "FEAT_TLBIOS",
+        fields::ISAR0_TLB,
+        1,
+        &[(0xffff_ff00, 0xd508_8100)],
+    ),
+    feature(
+        "FEAT_TLBIRANGE",
+        fields::ISAR0_TLB,
+        2,
+        &[
+            (0xffff_ff00, 0xd508_8200),
+            (0xffff_ff00, 0xd508_8500), // to the Outer Shareable domain
+            (0xffff_ff00, 0xd508_8600),
         ],
     ),
 ];
@@ -223,13 +340,13 @@ impl Feature {
     }
 }
 
-/// The features that a vCPU has not, and what is done about them.
+/// The features that a vCPU has not. Bit `n` is feature `n`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 struct Hidden {
-    /// Bit `n` is feature `n`.
-    features: u64,
+    /// Their instructions are UNDEFINED.
+    undefined: u64,
     /// Their instructions run, and are counted.
-    report: bool,
+    reported: u64,
 }
 
 /// What is hidden by number, for all vCPUs of this process; 0 stands for nothing. They are few: two
@@ -238,7 +355,7 @@ static HIDDEN: RwLock<Vec<Hidden>> = RwLock::new(Vec::new());
 
 impl Hidden {
     fn number(self) -> u32 {
-        if self.features == 0 {
+        if self == Hidden::default() {
             return 0;
         }
         let mut all = HIDDEN.write().unwrap_or_else(PoisonError::into_inner);
@@ -256,38 +373,54 @@ impl Hidden {
         let found = index.and_then(|index| all.get(index as usize));
         found.copied().unwrap_or_default()
     }
+}
 
-    /// The feature that the word belongs to and that is hidden.
-    fn feature(self, word: u32) -> Option<&'static Feature> {
-        let hidden = |(n, _): &(usize, _)| self.features >> n & 1 != 0;
-        let mut all = FEATURES.iter().enumerate().filter(hidden);
-        all.find(|(_, feature)| feature.has(word))
-            .map(|(_, feature)| feature)
-    }
+/// The features in a set, one bit each.
+fn in_set(set: u64) -> impl Iterator<Item = &'static Feature> {
+    let all = FEATURES.iter().enumerate();
+    all.filter(move |(n, _)| set >> n & 1 != 0)
+        .map(|(_, feature)| feature)
 }
 
 /// The bits of a block's mode that say what a vCPU with these ID registers has not: what its host
 /// model has not, and what is hidden, if that is to be noticed.
 pub fn hidden(id: &IdRegisters, fidelity: Fidelity) -> u32 {
-    let mut features = 0;
+    let mut all = Hidden::default();
     for (n, feature) in FEATURES.iter().enumerate() {
         let absent = !feature.offered(attainable(id.model(), &feature.field));
         let hidden = !feature.offered(id.field(&feature.field));
-        let missing = absent || hidden && fidelity != Fidelity::Kvm;
-        features |= (missing as u64) << n;
+        match fidelity {
+            _ if absent => all.undefined |= 1 << n,
+            Fidelity::Strict if hidden => all.undefined |= 1 << n,
+            Fidelity::Report if hidden => all.reported |= 1 << n,
+            _ => {}
+        }
     }
-    let report = fidelity == Fidelity::Report;
-    Hidden { features, report }.number() << mode::HIDDEN
+    all.number() << mode::HIDDEN
+}
+
+/// Whether a vCPU with these ID registers has what the field tells of from `least` on: a control in
+/// a register, say, that no instruction stands for.
+pub fn offers(id: &IdRegisters, fidelity: Fidelity, field: &Field, least: i64) -> bool {
+    let has = |value| field.number(value) >= least;
+    let hidden = fidelity == Fidelity::Strict && !has(id.field(field));
+    has(attainable(id.model(), field)) && !hidden
+}
+
+/// The bits of PSTATE that do not exist in a mode.
+pub fn hidden_pstate(mode: u32) -> u64 {
+    in_set(Hidden::of(mode).undefined).fold(0, |bits, feature| bits | feature.pstate)
 }
 
 /// Decodes a word in a mode that hides features; `decoded` is what it is without that.
 pub(super) fn decode(mode: u32, word: u32, decoded: Decoded) -> Decoded {
     let hidden = Hidden::of(mode);
-    if hidden.feature(word).is_none() {
-        return decoded;
+    let one_of = |set| in_set(set).any(|feature| feature.has(word));
+    if one_of(hidden.undefined) {
+        return (def!(Arm64, "UDF", udf, ends), 0);
     }
-    match (hidden.report, decoded.0.ends_block) {
-        (false, _) => (def!(Arm64, "UDF", udf, ends), 0),
+    match (one_of(hidden.reported), decoded.0.ends_block) {
+        (false, _) => decoded,
         (true, false) => (def!(Arm64, "reported", reported), decoded.1),
         (true, true) => (def!(Arm64, "reported", reported, ends), decoded.1),
     }

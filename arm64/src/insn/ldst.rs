@@ -35,7 +35,8 @@ pub fn decode(mode: u32, word: u32) -> Option<Decoded> {
         (0b101, _) => pair(mode, &o),
         (0b111, false) if o.bit(21) && o.bits(10, 2) == 0b00 => atomic::decode(&o),
         (0b111, _) => single(mode, &o),
-        // Those of FEAT_MTE and FEAT_LRCPC2.
+        (0b011, true) if !o.bit(21) && o.bits(10, 2) == 0b00 => exclusive::unscaled(&o),
+        // Those of FEAT_MTE.
         _ => None,
     }
 }

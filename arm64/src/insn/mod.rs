@@ -11,6 +11,7 @@ pub mod dp_imm;
 pub mod dp_reg;
 pub mod exclusive;
 pub mod features;
+mod flags;
 mod fp_host;
 mod fp_lanes;
 pub mod fp_scalar;

@@ -2,7 +2,7 @@
 //! classes "Hints" to "System register move").
 
 use super::alu::{Flags, set_flags};
-use super::{Decoded, Operands, Outcome, fp_trap, mode};
+use super::{Decoded, Operands, Outcome, flags, fp_trap, mode};
 use crate::fp::{fpcr, fpsr};
 use crate::mmu::tlbi;
 use crate::regs::{self, read_x, write_x};
@@ -16,6 +16,13 @@ use understudy_engine::emit::{Cmp, Effects, Emit, Helper, Slot, SlotSet, Unary};
 pub fn decode(mode: u32, o: &Operands) -> Option<Decoded> {
     if o.bits(22, 2) != 0 {
         return None;
+    }
+    if o.bits(6, 16) == WAIT_WITH_TIMEOUT {
+        let def = match o.bit(5) {
+            true => def!(Arm64, "WFIT", wfit, ends),
+            false => def!(Arm64, "WFET", wfet, ends),
+        };
+        return Some((def, 0));
     }
     let def = match (o.bits(19, 2), o.bit(21)) {
         (0b00, false) if o.rd() == 31 => match (o.bits(16, 3), o.bits(12, 4)) {
@@ -33,6 +40,9 @@ pub fn decode(mode: u32, o: &Operands) -> Option<Decoded> {
     };
     def.map(|def| (def, 0))
 }
+
+/// Bits 21:6 of WFET and WFIT (FEAT_WFxT).
+const WAIT_WITH_TIMEOUT: u32 = 0b0000_1100_0100_0000;
 
 type Definition = &'static Def<Arm64>;
 
@@ -76,6 +86,27 @@ helpers! {
     PSTATE "msr pstate" msr_pstate(|cpu, [word, ..]| set_pstate(cpu, word as u32));
 }
 
+static WFIT: Helper<Arm64> = Helper {
+    name: "wfit",
+    call: |cpu, [until, register, ..]| {
+        interrupts::wait_for_interrupt_until(cpu, until, register as u32)
+    },
+    effects: Effects::ANY,
+};
+
+fn wfit<E: Emit<Arch = Arm64>>(e: &mut E, o: &Operands) -> Result<(), E::Stop> {
+    let until = read_x(e, o.rd());
+    let register = e.imm(o.rd() as u64);
+    e.call(&WFIT, &[until, register])?;
+    e.end_block();
+    Ok(())
+}
+
+/// As [`wfe`], which never waits.
+fn wfet<E: Emit<Arch = Arm64>>(e: &mut E, o: &Operands) -> Result<(), E::Stop> {
+    wfe(e, o)
+}
+
 fn barrier(o: &Operands) -> Option<Definition> {
     Some(match o.bits(5, 3) {
         0b010 => def!(Arm64, "CLREX", clrex),
@@ -86,6 +117,8 @@ fn barrier(o: &Operands) -> Option<Definition> {
         }
         0b101 => def!(Arm64, "DMB", fence),
         0b110 => def!(Arm64, "ISB", isb, ends),
+        // Nothing here runs ahead of what comes before it.
+        0b111 if o.bits(8, 4) == 0 => def!(Arm64, "SB", nop),
         _ => return None,
     })
 }
@@ -147,6 +180,7 @@ mod field {
     pub const PAN: (u32, u32) = (0b000, 0b100);
     pub const SPSEL: (u32, u32) = (0b000, 0b101);
     pub const SSBS: (u32, u32) = (0b011, 0b001);
+    pub const DIT: (u32, u32) = (0b011, 0b010);
     pub const DAIFSET: (u32, u32) = (0b011, 0b110);
     pub const DAIFCLR: (u32, u32) = (0b011, 0b111);
 }
@@ -158,7 +192,10 @@ fn pstate_immediate(mode: u32, o: &Operands) -> Option<Decoded> {
         // To mask more neither needs a look at what is pending nor changes the mode, and it is
         // frequent: the block goes on.
         field::DAIFSET if el1 => return Some((def!(Arm64, "MSR DAIFSet", daif_set), 0)),
-        field::SSBS | field::DAIFSET | field::DAIFCLR => {}
+        (0b000, op2 @ 0b000..=0b010) if o.bits(8, 4) == 0 => {
+            return flags::decode_plain(op2).map(|def| (def, 0));
+        }
+        field::SSBS | field::DIT | field::DAIFSET | field::DAIFCLR => {}
         _ => return None,
     }
     Some((def!(Arm64, "MSR (immediate)", msr_pstate, ends), 0))
@@ -173,6 +210,7 @@ fn set_pstate(cpu: &mut Cpu, word: u32) -> Outcome {
     match (o.bits(16, 3), o.bits(5, 3)) {
         field::UAO => exceptions::change_pstate(cpu, pstate::UAO, flag),
         field::PAN => exceptions::change_pstate(cpu, pstate::PAN, flag),
+        field::DIT => exceptions::change_pstate(cpu, pstate::DIT, flag),
         field::SSBS => exceptions::change_pstate(cpu, pstate::SSBS, flag),
         field::SPSEL => exceptions::select_sp(cpu, imm & 1 != 0),
         _ if cpu.state.el == 0 && !sysregs::el0_masks_interrupts(cpu) => {

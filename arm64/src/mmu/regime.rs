@@ -4,10 +4,51 @@
 use super::fault::{Abort, Fault};
 use super::walk::{Page, rights};
 use super::{PHYSICAL_BITS, sctlr};
+use crate::sysregs::id::fields::{self, Field};
 use crate::sysregs::{Reg, SysRegs};
 
-/// Smallest and largest TxSZ: without FEAT_LVA and FEAT_TTST.
-const TXSZ: std::ops::RangeInclusive<u32> = 16..=39;
+/// The smallest TxSZ: without FEAT_LVA.
+const LEAST_TXSZ: u32 = 16;
+/// The largest TxSZ, without FEAT_TTST.
+const MOST_TXSZ: u32 = 39;
+
+/// Controls of translation that not every CPU has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Features {
+    /// FEAT_TTST: TxSZ goes up to 48, or 47 with the 64 KiB granule.
+    pub small_tables: bool,
+    /// FEAT_E0PD: TCR_EL1.E0PD0 and E0PD1.
+    pub e0pd: bool,
+    /// FEAT_PAN3: SCTLR_EL1.EPAN.
+    pub epan: bool,
+    /// FEAT_HPDS: TCR_EL1.HPD0 and HPD1.
+    pub hpds: bool,
+    /// Hardware updates of the Access flag: TCR_EL1.HA (FEAT_HAFDBS).
+    pub access_flag: bool,
+    /// Hardware updates of the dirty state: TCR_EL1.HD (FEAT_HAFDBS).
+    pub dirty_state: bool,
+}
+
+impl Features {
+    /// Those that a CPU has which answers the question whether its field has at least a value.
+    pub fn new(offers: impl Fn(&Field, i64) -> bool) -> Features {
+        Features {
+            small_tables: offers(&fields::MMFR2_ST, 1),
+            e0pd: offers(&fields::MMFR2_E0PD, 1),
+            epan: offers(&fields::MMFR1_PAN, 3),
+            hpds: offers(&fields::MMFR1_HPDS, 1),
+            access_flag: offers(&fields::MMFR1_HAFDBS, 1),
+            dirty_state: offers(&fields::MMFR1_HAFDBS, 2),
+        }
+    }
+}
+
+/// All of them, until it is known what CPU it is.
+impl Default for Features {
+    fn default() -> Features {
+        Features::new(|_, _| true)
+    }
+}
 
 /// One half of the address space: what TTBR0_EL1, or TTBR1_EL1, translates.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -24,13 +65,21 @@ pub(super) struct Half {
     pub(super) flat_rights: bool,
     /// The top byte of addresses is ignored: TBIx.
     pub(super) top_byte_ignored: bool,
+    /// EL0's accesses fault: E0PDx.
+    pub(super) no_el0: bool,
 }
 
 impl Half {
-    fn new(size: u64, granule: u32) -> Half {
+    fn new(size: u64, granule: u32, features: Features) -> Half {
         let size = size as u32 & 0x3f;
+        let most = match (features.small_tables, granule) {
+            (false, _) => MOST_TXSZ,
+            (true, 16) => 47,
+            (true, _) => 48,
+        };
+        let valid = (LEAST_TXSZ..=most).contains(&size);
         Half {
-            input_bits: if TXSZ.contains(&size) { 64 - size } else { 0 },
+            input_bits: if valid { 64 - size } else { 0 },
             granule,
             ..Half::default()
         }
@@ -56,6 +105,8 @@ pub(super) struct Regime {
     pub(super) halves: [Half; 2],
     /// SCTLR_EL1.WXN.
     pub(super) wxn: bool,
+    /// PSTATE.PAN keeps EL1 also from what EL0 may only execute: SCTLR_EL1.EPAN.
+    pub(super) epan: bool,
     /// Descriptors are big-endian: SCTLR_EL1.EE.
     pub(super) big_endian: bool,
     /// Hardware sets the Access flag: TCR_EL1.HA.
@@ -74,7 +125,7 @@ pub(super) struct Regime {
 
 impl Regime {
     /// The regime of these registers.
-    pub(super) fn new(sys: &SysRegs) -> Regime {
+    pub(super) fn new(sys: &SysRegs, features: Features) -> Regime {
         let control = sys[Reg::SCTLR_EL1];
         let tcr = sys[Reg::TCR_EL1];
         let bit = |n: u32| tcr >> n & 1 != 0;
@@ -99,15 +150,17 @@ impl Regime {
         let halves = [
             Half {
                 disabled: bit(7),
-                flat_rights: bit(41),
+                flat_rights: features.hpds && bit(41),
                 top_byte_ignored: bit(37),
-                ..Half::new(tcr, lower)
+                no_el0: features.e0pd && bit(55),
+                ..Half::new(tcr, lower, features)
             },
             Half {
                 disabled: bit(23),
-                flat_rights: bit(42),
+                flat_rights: features.hpds && bit(42),
                 top_byte_ignored: bit(38),
-                ..Half::new(tcr >> 16, upper)
+                no_el0: features.e0pd && bit(56),
+                ..Half::new(tcr >> 16, upper, features)
             },
         ];
         let mut regime = Regime {
@@ -115,8 +168,9 @@ impl Regime {
             halves,
             wxn: control & sctlr::WXN != 0,
             big_endian: control & sctlr::EE != 0,
-            access_flag: bit(39),
-            dirty_state: bit(39) && bit(40),
+            epan: features.epan && control & sctlr::EPAN != 0,
+            access_flag: features.access_flag && bit(39),
+            dirty_state: features.dirty_state && bit(39) && bit(40),
             output_bits: PHYSICAL_BITS.min(output_bits),
             mair: sys[Reg::MAIR_EL1],
             asid: 0,

@@ -4,6 +4,7 @@ use super::at::Question;
 use super::*;
 use crate::insn::info;
 use crate::machine::{Machine, Settings};
+use crate::sysregs::id::fields::{self, Field};
 use crate::testing::{Bare, DATA, RAM};
 use crate::{regs, vcpu};
 use std::sync::Arc;
@@ -274,8 +275,16 @@ fn blocks() {
 
 #[test]
 fn sizes_that_there_are_not() {
-    for size in [0, 15, 40, 63] {
+    let without = |field: &Field, _| *field != fields::MMFR2_ST;
+    for (features, size) in [
+        (Features::new(without), 40),
+        (Features::default(), 49),
+        (Features::default(), 0),
+        (Features::default(), 15),
+        (Features::default(), 63),
+    ] {
         let mut vm = Vm::new(12, 39);
+        set_features(&mut vm.cpu, features);
         vm.set(Reg::TCR_EL1, size | 25 << 16 | 2 << 30 | 5 << 32);
         assert_eq!(vm.fault(0, LOAD), Fault::Translation(0));
     }
@@ -977,4 +986,56 @@ fn two_processes() {
             assert!(bare.cpu().state.exit.take().is_some());
         }
     }
+}
+
+/// FEAT_TTST: a table of one level, of 16 entries.
+#[test]
+fn small_tables() {
+    let mut vm = Vm::new(12, 16);
+    vm.map(0x5000, BASE, AF);
+    assert_eq!(vm.ask(0x5008, LOAD, true), Ok(BASE | 8));
+    assert_eq!(vm.fault(0x6000, LOAD), Fault::Translation(3));
+    assert_eq!(vm.fault(0x1_0000, LOAD), Fault::Translation(0));
+}
+
+/// FEAT_E0PD: EL0 is told nothing of what is mapped in the half.
+#[test]
+fn el0_kept_from_a_half() {
+    for (address, bit) in [(0, 55), (!0xfff, 56)] {
+        let mut vm = Vm::small();
+        vm.map(address, BASE, AF | 1 << 6);
+        assert!(vm.ask(address, LOAD, false).is_ok());
+        vm.change(Reg::TCR_EL1, 1 << bit);
+        let mapped = vm.ask(address, LOAD, false);
+        assert_eq!(
+            mapped.map_err(|abort| abort.fault),
+            Err(Fault::Translation(0))
+        );
+        assert!(vm.ask(address, LOAD, true).is_ok());
+        set_features(&mut vm.cpu, Features::new(|_, _| false));
+        assert!(vm.ask(address, LOAD, false).is_ok());
+    }
+}
+
+/// FEAT_PAN3: with EPAN, PAN also counts for pages that EL0 can only execute.
+#[test]
+fn pages_that_el0_can_only_execute_are_private_with_epan() {
+    const EPAN: u64 = 1 << 57;
+    let guarded = Access {
+        what: LOAD,
+        privileged: true,
+        pan: true,
+        unaligned: false,
+        looks: false,
+    };
+    let mut vm = Vm::small();
+    vm.map(0, BASE, AF);
+    assert!(vm.ask_with(0, guarded).is_ok());
+    vm.change(Reg::SCTLR_EL1, EPAN);
+    let fault = vm.ask_with(0, guarded).map_err(|abort| abort.fault);
+    assert_eq!(fault, Err(Fault::Permission(3)));
+    assert!(vm.ask(0, LOAD, true).is_ok());
+    let without = |field: &Field, least| *field != fields::MMFR1_PAN || least < 3;
+    set_features(&mut vm.cpu, Features::new(without));
+    assert!(vm.ask_with(0, guarded).is_ok());
 }

@@ -36,7 +36,8 @@ pub fn asid(cpu: &mut Cpu, operand: u64, broadcast: bool) {
 /// bits 43:0 of the operand. Nothing is kept of the upper levels, so all levels and the last are the
 /// same; and what is forgotten of other ASIDs costs no more than a walk, so `_asids` are all.
 pub fn address(cpu: &mut Cpu, operand: u64, _asids: Asids, broadcast: bool) {
-    let address = operand << 12;
+    // Above bit 43 there is a hint of the level (FEAT_TTL), and the ASID.
+    let address = ((operand << 20) as i64 >> 8) as u64;
     // Bits 55:12 of the address; those above do not select an entry.
     let mask = !0 >> 8;
     let granule = 1 << cpu.state.mmu.regime.half(address).granule;

@@ -24,7 +24,7 @@ pub(super) mod rights {
     pub const WRITE: u16 = 1 << 1;
     /// EL1 may execute.
     pub const EXECUTE: u16 = 1 << 2;
-    /// EL0 may read. (PSTATE.PAN keeps EL1 from it.)
+    /// EL0 may read.
     pub const USER_READ: u16 = 1 << 3;
     /// EL0 may write.
     pub const USER_WRITE: u16 = 1 << 4;
@@ -36,6 +36,8 @@ pub(super) mod rights {
     pub const DEVICE: u16 = 1 << 7;
     /// It is the same for all ASIDs.
     pub const GLOBAL: u16 = 1 << 8;
+    /// PSTATE.PAN keeps EL1 from it.
+    pub const PRIVATE: u16 = 1 << 9;
     /// All that there is to do.
     pub const ALL: u16 = READ | WRITE | EXECUTE | USER_READ | USER_WRITE | USER_EXECUTE;
 }
@@ -79,7 +81,7 @@ impl Page {
             let write = matches!(what, Use::Data(kind) if kind.writes());
             return Some((Fault::Alignment, write));
         }
-        let pan = pan && self.has(rights::USER_READ);
+        let pan = pan && self.has(rights::PRIVATE);
         let readable = !pan
             && self.has(if privileged {
                 rights::READ
@@ -215,7 +217,7 @@ fn find(regime: &Regime, memory: &GuestMemory, address: u64) -> Result<Leaf, Fau
     let mut shift = half.granule + (3 - level) * half.stride();
     // A first table may be smaller, and then has that alignment, but never under 64 bytes.
     let first_bits = half.input_bits - shift;
-    let mut table = half.base & !((8 << first_bits) - 1);
+    let mut table = half.base & !((8u64 << first_bits).max(64) - 1);
     if too_large(regime, table) {
         return Err(Fault::AddressSize(0));
     }
@@ -319,6 +321,7 @@ fn page_of(regime: &Regime, leaf: &Leaf, address: u64) -> Page {
         (write, rights::WRITE),
         (execute, rights::EXECUTE),
         (user, rights::USER_READ),
+        (user || regime.epan && user_execute, rights::PRIVATE),
         (user_write, rights::USER_WRITE),
         (user_execute, rights::USER_EXECUTE),
         (clean && write, rights::CLEAN),

@@ -160,6 +160,24 @@ pub(super) fn write_uao(cpu: &mut Cpu, value: u64) -> Result<(), Stop> {
     write_field(cpu, pstate::UAO, value)
 }
 
+pub(super) fn read_dit(cpu: &mut Cpu) -> Result<u64, Stop> {
+    read_field(cpu, pstate::DIT)
+}
+
+pub(super) fn write_dit(cpu: &mut Cpu, value: u64) -> Result<(), Stop> {
+    write_field(cpu, pstate::DIT, value)
+}
+
+/// RNDR and RNDRRS: a random number, and NZCV clear; or 0 and Z set where the host has none.
+pub(super) fn read_random(cpu: &mut Cpu) -> Result<u64, Stop> {
+    const Z: u64 = 1 << 30;
+    let mut bytes = [0; 8];
+    let read = rustix::rand::getrandom(&mut bytes[..], rustix::rand::GetRandomFlags::empty());
+    let got = read.is_ok_and(|count| count == bytes.len());
+    regs::set_nzcv(cpu, if got { 0 } else { Z });
+    Ok(if got { u64::from_le_bytes(bytes) } else { 0 })
+}
+
 pub(super) fn read_ssbs(cpu: &mut Cpu) -> Result<u64, Stop> {
     read_field(cpu, pstate::SSBS)
 }

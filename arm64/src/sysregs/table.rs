@@ -270,9 +270,12 @@ pub static REGISTERS: &[Register] = {
     // op1 3: what EL0 may see.
     R::id("CTR_EL0",           [3,3,0, 0,1]).trap(Accesses::TID2).el0(If(s::el0_ctr)),
     R::reads("DCZID_EL0",      [3,3,0, 0,7], guest_id::read_dczid).el0(Allowed),
+    R::reads("RNDR",           [3,3,2, 4,0], s::read_random).el0(Allowed),
+    R::reads("RNDRRS",         [3,3,2, 4,1], s::read_random).el0(Allowed),
     R::reads("NZCV",           [3,3,4, 2,0], s::read_nzcv).written(s::write_nzcv).el0(Allowed),
     R::reads("DAIF",           [3,3,4, 2,1], s::read_daif).written(s::write_daif)
         .el0(If(s::el0_masks_interrupts)),
+    R::reads("DIT",            [3,3,4, 2,5], s::read_dit).written(s::write_dit).el0(Allowed),
     R::reads("SSBS",           [3,3,4, 2,6], s::read_ssbs).written(s::write_ssbs).el0(Allowed),
     R::reads("FPCR",           [3,3,4, 4,0], s::read_fpcr).written(s::write_fpcr).el0(Allowed),
     R::reads("FPSR",           [3,3,4, 4,1], s::read_fpsr).written(s::write_fpsr).el0(Allowed),
@@ -283,6 +286,9 @@ pub static REGISTERS: &[Register] = {
     R::reads("CNTFRQ_EL0",     [3,3,14,0,0], t::frequency).el0(If(t::el0_frequency)),
     R::reads("CNTPCT_EL0",     [3,3,14,0,1], t::count::<P>).el0(If(t::el0_count::<P>)),
     R::reads("CNTVCT_EL0",     [3,3,14,0,2], t::count::<V>).el0(If(t::el0_count::<V>)),
+    // Self-synchronized (FEAT_ECV): as every read of a counter is here.
+    R::reads("CNTPCTSS_EL0",   [3,3,14,0,5], t::count::<P>).el0(If(t::el0_count::<P>)),
+    R::reads("CNTVCTSS_EL0",   [3,3,14,0,6], t::count::<V>).el0(If(t::el0_count::<V>)),
     R::reads("CNTP_TVAL_EL0",  [3,3,14,2,0], t::tval::<P>).written(t::set_tval::<P>)
         .el0(If(t::el0_timer::<P>)),
     R::reads("CNTP_CTL_EL0",   [3,3,14,2,1], t::ctl::<P>).written(t::set_ctl::<P>)

@@ -2,6 +2,7 @@
 //! 4.70).
 
 use super::encoding::Encoding;
+use super::id::fields::Field;
 use super::register::{Register, User};
 use super::storage::{CACHES, Reg};
 use super::table;
@@ -9,6 +10,7 @@ use crate::Cpu;
 use crate::debug::os_lock;
 use crate::exceptions;
 use crate::insn::features;
+use crate::mmu;
 use understudy_abi::arm64::reg::{
     KVM_REG_ARCH_MASK, KVM_REG_ARM_COPROC_MASK, KVM_REG_ARM_DEMUX, KVM_REG_ARM_DEMUX_ID_CCSIDR,
     KVM_REG_ARM_DEMUX_ID_MASK, KVM_REG_ARM_DEMUX_VAL_MASK, KVM_REG_ARM64, KVM_REG_ARM64_SYSREG,
@@ -190,6 +192,11 @@ pub fn first_run(cpu: &mut Cpu) {
     super::traps::update(cpu);
     let fidelity = cpu.state.machine.settings.fidelity;
     cpu.state.hidden_features = features::hidden(&cpu.state.id, fidelity);
+    cpu.state.absent_pstate = features::hidden_pstate(cpu.state.hidden_features);
+    exceptions::drop_absent(cpu);
+    let offers = |field: &Field, least| features::offers(&cpu.state.id, fidelity, field, least);
+    let features = mmu::Features::new(offers);
+    mmu::set_features(cpu, features);
     exceptions::synchronize(cpu);
     for unimplemented in [Reg::AFSR0_EL1, Reg::AFSR1_EL1] {
         cpu.state.sys[unimplemented] = 0;

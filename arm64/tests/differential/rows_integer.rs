@@ -395,3 +395,40 @@ fn tame_exclusive(word: u32) -> bool {
         _ => field(word, 0, 5) != field(word, 10, 5) && field(word, 31, 1) == 1,
     }
 }
+
+/// Integer instructions of features later than Armv8.2.
+pub const LATER: &[Row] = &[
+    Row::new("RMIF", "10111010000 iiiiii 00001 nnnnn 0 mmmm", 500),
+    Row::new(
+        "SETF8, SETF16",
+        "00111010000 00000 0 s 00 10 nnnnn 01101",
+        300,
+    ),
+    Row::new(
+        "RMIF, SETF8 and SETF16's neighbours",
+        "zoS 11010000 mmmmm oooooo nnnnn ddddd",
+        300,
+    ),
+    Row::new(
+        "CFINV, XAFLAG, AXFLAG",
+        "1101010100000 000 0100 cccc 0 oo 11111",
+        300,
+    )
+    // op2 3 is UAO, at EL1.
+    .only(|w| field(w, 5, 2) != 3),
+    Row::new("SB", "11010101000000110011 0000 111 11111", 10),
+    Row::new(
+        "MSR (immediate): DIT",
+        "1101010100000 011 0100 000i 010 11111",
+        10,
+    ),
+    Row::new(
+        "LDAPR/STLR (unscaled immediate)",
+        "zz 011001 oo 0 iiiiiiiii 00 nnnnn ttttt",
+        1500,
+    )
+    .memory()
+    .aligned()
+    // Aligned as the address is, it stays so; and what QEMU does with unaligned ones is FEAT_LSE2's.
+    .only(|w| field(w, 12, 4) == 0),
+];

@@ -226,7 +226,7 @@ fields! {
     PFR0_CSV3      = ID_AA64PFR0 CSV3        63:60 U Lower   1;
     PFR0_CSV2      = ID_AA64PFR0 CSV2        59:56 U Lower   1;
     PFR0_RME       = ID_AA64PFR0 RME         55:52 U Unknown 0;
-    PFR0_DIT       = ID_AA64PFR0 DIT         51:48 U Lower   0;
+    PFR0_DIT       = ID_AA64PFR0 DIT         51:48 U Lower   1;
     PFR0_AMU       = ID_AA64PFR0 AMU         47:44 U Hidden  0;
     PFR0_MPAM      = ID_AA64PFR0 MPAM        43:40 U Hidden  0;
     PFR0_SEL2      = ID_AA64PFR0 SEL2        39:36 U Lower   0;
@@ -276,9 +276,9 @@ fields! {
     DFR0_TRACEVER  = ID_AA64DFR0 TraceVer     7:4  U Locked  0;
     DFR0_DEBUGVER  = ID_AA64DFR0 DebugVer     3:0  U Lower   8;
 
-    ISAR0_RNDR     = ID_AA64ISAR0 RNDR       63:60 U Lower   0;
-    ISAR0_TLB      = ID_AA64ISAR0 TLB        59:56 U Lower   0;
-    ISAR0_TS       = ID_AA64ISAR0 TS         55:52 U Lower   0;
+    ISAR0_RNDR     = ID_AA64ISAR0 RNDR       63:60 U Lower   1;
+    ISAR0_TLB      = ID_AA64ISAR0 TLB        59:56 U Lower   2;
+    ISAR0_TS       = ID_AA64ISAR0 TS         55:52 U Lower   2;
     ISAR0_FHM      = ID_AA64ISAR0 FHM        51:48 U Lower   0;
     ISAR0_DP       = ID_AA64ISAR0 DP         47:44 U Lower   1;
     ISAR0_SM4      = ID_AA64ISAR0 SM4        43:40 U Lower   0;
@@ -295,14 +295,14 @@ fields! {
     ISAR1_LS64     = ID_AA64ISAR1 LS64       63:60 U Unknown 0;
     ISAR1_XS       = ID_AA64ISAR1 XS         59:56 U Lower   0;
     ISAR1_I8MM     = ID_AA64ISAR1 I8MM       55:52 U Lower   0;
-    ISAR1_DGH      = ID_AA64ISAR1 DGH        51:48 U Lower   0;
+    ISAR1_DGH      = ID_AA64ISAR1 DGH        51:48 U Lower   1;
     ISAR1_BF16     = ID_AA64ISAR1 BF16       47:44 U Lower   0;
     ISAR1_SPECRES  = ID_AA64ISAR1 SPECRES    43:40 U Lower   0;
-    ISAR1_SB       = ID_AA64ISAR1 SB         39:36 U Lower   0;
+    ISAR1_SB       = ID_AA64ISAR1 SB         39:36 U Lower   1;
     ISAR1_FRINTTS  = ID_AA64ISAR1 FRINTTS    35:32 U Lower   0;
     ISAR1_GPI      = ID_AA64ISAR1 GPI        31:28 U Locked  0 PTRAUTH;
     ISAR1_GPA      = ID_AA64ISAR1 GPA        27:24 U Locked  0 PTRAUTH;
-    ISAR1_LRCPC    = ID_AA64ISAR1 LRCPC      23:20 U Lower   1;
+    ISAR1_LRCPC    = ID_AA64ISAR1 LRCPC      23:20 U Lower   2;
     ISAR1_FCMA     = ID_AA64ISAR1 FCMA       19:16 U Lower   0;
     ISAR1_JSCVT    = ID_AA64ISAR1 JSCVT      15:12 U Lower   0;
     ISAR1_API      = ID_AA64ISAR1 API        11:8  U Locked  0 PTRAUTH, ExactOrZeroSafe;
@@ -311,21 +311,21 @@ fields! {
 
     ISAR2_ATS1A    = ID_AA64ISAR2 ATS1A      63:60 U Unknown 0;
     ISAR2_LUT      = ID_AA64ISAR2 LUT        59:56 U Lower   0;
-    ISAR2_CSSC     = ID_AA64ISAR2 CSSC       55:52 U Lower   0;
+    ISAR2_CSSC     = ID_AA64ISAR2 CSSC       55:52 U Lower   1;
     ISAR2_RPRFM    = ID_AA64ISAR2 RPRFM      51:48 U Lower   0;
     ISAR2_PRFMSLC  = ID_AA64ISAR2 PRFMSLC    43:40 U Unknown 0;
     ISAR2_SYSINSTR = ID_AA64ISAR2 SYSINSTR_128 39:36 U Unknown 0;
     ISAR2_SYSREG   = ID_AA64ISAR2 SYSREG_128 35:32 U Unknown 0;
     ISAR2_CLRBHB   = ID_AA64ISAR2 CLRBHB     31:28 U Lower   0;
     ISAR2_PAC_FRAC = ID_AA64ISAR2 PAC_frac   27:24 U Unknown 0;
-    ISAR2_BC       = ID_AA64ISAR2 BC         23:20 U Lower   0;
+    ISAR2_BC       = ID_AA64ISAR2 BC         23:20 U Lower   1;
     ISAR2_MOPS     = ID_AA64ISAR2 MOPS       19:16 U Lower   0;
     ISAR2_APA3     = ID_AA64ISAR2 APA3       15:12 U Locked  0 PTRAUTH;
     ISAR2_GPA3     = ID_AA64ISAR2 GPA3       11:8  U Locked  0 PTRAUTH;
     ISAR2_RPRES    = ID_AA64ISAR2 RPRES       7:4  U Lower   0;
-    ISAR2_WFXT     = ID_AA64ISAR2 WFxT        3:0  U Lower   0;
+    ISAR2_WFXT     = ID_AA64ISAR2 WFxT        3:0  U Lower   2;
 
-    MMFR0_ECV      = ID_AA64MMFR0 ECV        63:60 U Lower   0;
+    MMFR0_ECV      = ID_AA64MMFR0 ECV        63:60 U Lower   1;
     MMFR0_FGT      = ID_AA64MMFR0 FGT        59:56 U Lower   0;
     MMFR0_EXS      = ID_AA64MMFR0 ExS        47:44 U Lower   0;
     MMFR0_TGRAN4_2 = ID_AA64MMFR0 TGran4_2   43:40 U Locked  0, Ignore;
@@ -346,25 +346,25 @@ fields! {
     MMFR1_NTLBPA   = ID_AA64MMFR1 nTLBPA     51:48 U Unknown 0;
     MMFR1_AFP      = ID_AA64MMFR1 AFP        47:44 U Lower   0;
     MMFR1_HCX      = ID_AA64MMFR1 HCX        43:40 U Locked  0;
-    MMFR1_ETS      = ID_AA64MMFR1 ETS        39:36 U Lower   0;
+    MMFR1_ETS      = ID_AA64MMFR1 ETS        39:36 U Lower   1;
     MMFR1_TWED     = ID_AA64MMFR1 TWED       35:32 U Locked  0;
     MMFR1_XNX      = ID_AA64MMFR1 XNX        31:28 U Locked  1;
     MMFR1_SPECSEI  = ID_AA64MMFR1 SpecSEI    27:24 U Higher  1;
-    MMFR1_PAN      = ID_AA64MMFR1 PAN        23:20 U Lower   2;
+    MMFR1_PAN      = ID_AA64MMFR1 PAN        23:20 U Lower   3;
     MMFR1_LO       = ID_AA64MMFR1 LO         19:16 U Lower   1;
     MMFR1_HPDS     = ID_AA64MMFR1 HPDS       15:12 U Lower   2;
     MMFR1_VH       = ID_AA64MMFR1 VH         11:8  U Locked  1;
     MMFR1_VMIDBITS = ID_AA64MMFR1 VMIDBits    7:4  U Locked  2;
     MMFR1_HAFDBS   = ID_AA64MMFR1 HAFDBS      3:0  U Lower   2;
 
-    MMFR2_E0PD     = ID_AA64MMFR2 E0PD       63:60 U Lower   0;
+    MMFR2_E0PD     = ID_AA64MMFR2 E0PD       63:60 U Lower   1;
     MMFR2_EVT      = ID_AA64MMFR2 EVT        59:56 U Locked  0;
-    MMFR2_BBM      = ID_AA64MMFR2 BBM        55:52 U Lower   0;
-    MMFR2_TTL      = ID_AA64MMFR2 TTL        51:48 U Lower   0;
+    MMFR2_BBM      = ID_AA64MMFR2 BBM        55:52 U Lower   2;
+    MMFR2_TTL      = ID_AA64MMFR2 TTL        51:48 U Lower   1;
     MMFR2_FWB      = ID_AA64MMFR2 FWB        43:40 U Locked  0;
     MMFR2_IDS      = ID_AA64MMFR2 IDS        39:36 U Locked  0;
     MMFR2_AT       = ID_AA64MMFR2 AT         35:32 U Lower   0;
-    MMFR2_ST       = ID_AA64MMFR2 ST         31:28 U Lower   0;
+    MMFR2_ST       = ID_AA64MMFR2 ST         31:28 U Lower   1;
     MMFR2_NV       = ID_AA64MMFR2 NV         27:24 U Locked  0;
     MMFR2_CCIDX    = ID_AA64MMFR2 CCIDX      23:20 U Hidden  0;
     MMFR2_VARANGE  = ID_AA64MMFR2 VARange    19:16 U Lower   0;

@@ -176,6 +176,7 @@ built_in! {
     NEOVERSE_N1 "neoverse-n1.toml"
     CORTEX_A72 "cortex-a72.toml"
     CORTEX_A76 "cortex-a76.toml"
+    MAX "max.toml"
 }
 
 /// A test parses all of them, so that none is wrong when it matters.

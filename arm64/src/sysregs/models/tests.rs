@@ -63,28 +63,31 @@ fn registers_are_values_or_tables_of_fields() {
 #[test]
 fn what_the_software_cpu_cannot_do_is_refused_by_name() {
     for registers in [
-        "ID_AA64ISAR0_EL1 = { RNDR = 1 }",
-        "ID_AA64ISAR0_EL1 = 0x1000_0000_0000_0000",
+        "ID_AA64ISAR1_EL1 = { SPECRES = 1 }",
+        "ID_AA64ISAR1_EL1 = 0x0000_0100_0000_0000",
     ] {
         let refusal = refusal(&file(registers, ""));
         assert!(refusal.starts_with("mine.toml:11:"), "{refusal}");
         assert!(
-            refusal.contains("ID_AA64ISAR0_EL1.RNDR is 0x1"),
+            refusal.contains("ID_AA64ISAR1_EL1.SPECRES is 0x1"),
             "{refusal}"
         );
         assert!(refusal.contains("0x0 at most"), "{refusal}");
     }
     let owned_up = "[[difference]]\n\
-                    field = \"ID_AA64ISAR0_EL1.RNDR\"\nours = 0\nreason = \"no random numbers\"";
-    let text = file("ID_AA64ISAR0_EL1 = { RNDR = 1 }", owned_up);
+                    field = \"ID_AA64ISAR1_EL1.SPECRES\"\nours = 0\nreason = \"no such instructions\"";
+    let text = file("ID_AA64ISAR1_EL1 = { SPECRES = 1 }", owned_up);
     let model = Model::parse("mine.toml", &text).expect("it owns up to it");
-    assert_eq!(model.differences[0].field, fields::ISAR0_RNDR);
+    assert_eq!(model.differences[0].field, fields::ISAR1_SPECRES);
 
     let wrong = owned_up.replace("ours = 0", "ours = 1");
-    let refused = refusal(&file("ID_AA64ISAR0_EL1 = { RNDR = 1 }", &wrong));
-    assert!(refused.contains("RNDR: ours is 0x0, not 0x1"), "{refused}");
+    let refused = refusal(&file("ID_AA64ISAR1_EL1 = { SPECRES = 1 }", &wrong));
+    assert!(
+        refused.contains("SPECRES: ours is 0x0, not 0x1"),
+        "{refused}"
+    );
     let refused = refusal(&file("", owned_up));
-    assert!(refused.contains("RNDR is no difference"), "{refused}");
+    assert!(refused.contains("SPECRES is no difference"), "{refused}");
     let refused = refusal(&file("ID_AA64DFR0_EL1 = { BRPs = 6, DebugVer = 6 }", ""));
     assert!(refused.contains("ID_AA64DFR0_EL1.BRPs is 0x6"), "{refused}");
     // What KVM hides from every VM is not held against the model.
