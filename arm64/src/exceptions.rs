@@ -22,6 +22,7 @@
 //!  └────────────┴────────┴────────┴──┴──────────────────┘
 //! ```
 
+use crate::pauth::{self, Key};
 use crate::state::pstate;
 use crate::sysregs::Reg;
 use crate::{Cpu, debug, insn, mmu, regs};
@@ -348,10 +349,24 @@ fn illegal_return(spsr: u64) -> bool {
     !matches!(spsr & 0x1f, 0 | M_EL1T | M_EL1H)
 }
 
-/// ERET at EL1 (AArch64.ExceptionReturn).
-pub fn exception_return(cpu: &mut Cpu) -> Stop {
-    let spsr = cpu.state.sys[Reg::SPSR_EL1];
+/// ERETAA and ERETAB at EL1: ELR_EL1 is authenticated.
+pub fn authenticated_return(cpu: &mut Cpu, modifier: u64, key: Key) -> Stop {
     let target = cpu.state.sys[Reg::ELR_EL1];
+    match pauth::authenticate(cpu, target, modifier, key) {
+        Ok(target) => return_to(cpu, target),
+        Err(stop) => stop,
+    }
+}
+
+/// ERET at EL1.
+pub fn exception_return(cpu: &mut Cpu) -> Stop {
+    let target = cpu.state.sys[Reg::ELR_EL1];
+    return_to(cpu, target)
+}
+
+/// AArch64.ExceptionReturn.
+fn return_to(cpu: &mut Cpu, target: u64) -> Stop {
+    let spsr = cpu.state.sys[Reg::SPSR_EL1];
     let before = cpu.state.pstate;
     let illegal = illegal_return(spsr);
     let el = if illegal { 1 } else { (spsr >> 2 & 1) as u8 };

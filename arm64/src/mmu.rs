@@ -171,6 +171,29 @@ pub fn flush_requested(cpu: &mut Cpu) {
     }
 }
 
+/// Whether the half of the address space that a pointer to data, or to instructions, is in has tags,
+/// and the lowest bit that is not translated.
+pub(crate) fn pointer(cpu: &Cpu, pointer: u64, data: bool) -> (bool, u32) {
+    let half = cpu.state.mmu.regime.half(pointer);
+    let tagged = if data {
+        half.top_byte_ignored
+    } else {
+        half.instruction_tags
+    };
+    // A size that is none counts as the nearest that is one.
+    let bits = if half.input_bits == 0 {
+        48
+    } else {
+        half.input_bits
+    };
+    (tagged, bits)
+}
+
+/// Whether either half has tags.
+pub(crate) fn any_tag(cpu: &Cpu, data: bool) -> bool {
+    [0, !0].into_iter().any(|half| pointer(cpu, half, data).0)
+}
+
 /// Whether an access has EL1's rights.
 fn privileged(cpu: &Cpu, mem: Mem) -> bool {
     cpu.state.el == 1 && (!mem.unprivileged || cpu.state.pstate & pstate::UAO != 0)
@@ -197,14 +220,15 @@ fn access(cpu: &Cpu, what: Use, mem: Mem, unaligned: bool) -> Access {
 /// access makes necessary.
 fn page(cpu: &mut Cpu, address: u64, access: Access) -> Result<Page, Abort> {
     let mmu = &mut cpu.state.mmu;
+    let data = access.what != Use::Execute;
     if !mmu.regime.on {
-        let page = mmu.regime.flat(address)?;
+        let page = mmu.regime.flat(address, data)?;
         return match page.fault(access) {
             Some((fault, write)) => Err(Abort { fault, write }),
             None => Ok(page),
         };
     }
-    let address = mmu.regime.untagged(address);
+    let address = mmu.regime.untagged(address, data);
     if mmu.regime.half(address).no_el0 && !access.privileged {
         let write = matches!(access.what, Use::Data(AccessKind::Store));
         return Err(Abort {
@@ -248,7 +272,7 @@ pub(crate) fn fetch(cpu: &mut Cpu) -> Result<Fetch, Stop> {
     }
     // A tag in the top byte does not reach the PC (AArch64.BranchAddr). What is fetched under the
     // tagged address is not kept, so that every branch to it comes by here.
-    let untagged = cpu.state.mmu.regime.untagged(cpu.pc);
+    let untagged = cpu.state.mmu.regime.untagged(cpu.pc, false);
     let tagged = untagged != cpu.pc;
     cpu.pc = untagged;
 

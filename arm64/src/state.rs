@@ -5,6 +5,7 @@ use crate::exit::Exit;
 use crate::interrupts::InterruptState;
 use crate::machine::Machine;
 use crate::mmu::MmuState;
+use crate::pauth::PauthState;
 use crate::pvtime::PvTimeState;
 use crate::sysregs::IdRegisters;
 use crate::sysregs::SysRegs;
@@ -69,6 +70,8 @@ pub struct State {
     pub mmu: MmuState,
     /// Breakpoints, watchpoints, software step, the OS Lock, and what user space debugs.
     pub debug: DebugState,
+    /// Pointer authentication.
+    pub pauth: PauthState,
     /// The generic timer.
     pub timer: TimerState,
     /// Interrupts that are pending.
@@ -97,6 +100,7 @@ impl State {
             sys: SysRegs::default(),
             mmu: MmuState::default(),
             debug: DebugState::default(),
+            pauth: PauthState::default(),
             timer: TimerState::default(),
             interrupts: InterruptState::default(),
             pvtime: PvTimeState::default(),

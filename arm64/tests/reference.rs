@@ -155,7 +155,7 @@ fn the_list_and_the_reset_values_are_the_references() {
         .collect();
     let ids: Vec<u64> = theirs.iter().map(|(id, _)| *id).collect();
     assert!(ids.len() > 150);
-    assert_eq!(user::list(), ids);
+    assert_eq!(user::list(vcpu.cpu()), ids);
     for (id, value) in theirs {
         let mut value = value;
         if id == user::id_of(register("3.0.0.4.0")) {

@@ -52,6 +52,7 @@ pub fn of_system(system: &Kvm, capability: u32) -> i32 {
         | KVM_CAP_STEAL_TIME
         | KVM_CAP_COUNTER_OFFSET
         | KVM_CAP_ARM_SUPPORTED_REG_MASK_RANGES => 1,
+        KVM_CAP_ARM_PTRAUTH_ADDRESS | KVM_CAP_ARM_PTRAUTH_GENERIC => system.has_pauth() as i32,
         KVM_CAP_ARM_INJECT_SERROR_ESR => system.id_field(&fields::PFR0_RAS).min(1) as i32,
         KVM_CAP_COALESCED_MMIO => KVM_COALESCED_MMIO_PAGE_OFFSET as i32,
         KVM_CAP_NR_VCPUS => std::thread::available_parallelism()

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use understudy_abi::{KVM_API_VERSION, PAGE_SIZE, arm64, cap};
 use understudy_arm64::insn::features::{Fidelity, Use, Uses};
 use understudy_arm64::machine::{Model, Proposals, Settings};
+use understudy_arm64::sysregs::id::attainable;
 use understudy_arm64::sysregs::id::fields::{self, Field};
 use understudy_memory::host;
 
@@ -127,9 +128,16 @@ impl Kvm {
         self.check_extension_raw(cap::KVM_CAP_GUEST_DEBUG_HW_WPS)
     }
 
-    /// A field of the host CPU's ID registers.
+    /// A field of the host CPU's ID registers, as far as the software CPU can do it.
     pub(crate) fn id_field(&self, field: &Field) -> u64 {
-        field.get(self.host.model.registers().id(field.register))
+        attainable(self.host.model.registers(), field)
+    }
+
+    /// Whether the host authenticates pointers to code and data, and data.
+    pub(crate) fn has_pauth(&self) -> bool {
+        let has = |field: &Field| self.id_field(field) != 0;
+        (has(&fields::ISAR1_APA) || has(&fields::ISAR1_API))
+            && (has(&fields::ISAR1_GPA) || has(&fields::ISAR1_GPI))
     }
 
     pub(crate) fn ipa_limit(&self) -> u32 {

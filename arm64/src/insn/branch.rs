@@ -2,7 +2,7 @@
 //! in [`super::system`].
 
 use super::alu::{condition, pick};
-use super::{Decoded, Operands, mode, system};
+use super::{Decoded, Operands, mode, pauth, system};
 use crate::regs::{read, read_x, write_x};
 use crate::smccc::{self, Conduit};
 use crate::{Arm64, exceptions};
@@ -113,9 +113,11 @@ fn tb<E: Emit<Arch = Arm64>, const HIGH: bool, const NONZERO: bool>(
     Ok(())
 }
 
-/// Unconditional branches to a register, and ERET. The forms with pointer authentication are
-/// unallocated.
+/// Unconditional branches to a register, and ERET.
 fn register(mode: u32, o: &Operands) -> Option<Decoded> {
+    if o.bit(11) {
+        return pauth::branch(mode & mode::EL1 != 0, o).map(|def| (def, 0));
+    }
     if o.rm() != 0b11111 || o.bits(10, 6) != 0 || o.bits(0, 5) != 0 {
         return None;
     }

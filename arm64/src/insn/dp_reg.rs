@@ -4,7 +4,7 @@ use super::alu::{
     add_flags, add_with_carry, condition, extend, min_max, pick, set_flags, set_logical_flags,
     shift, shift_constant,
 };
-use super::{Decoded, Operands, flags};
+use super::{Decoded, Operands, flags, pauth};
 use crate::regs::{read, read_x, write, write_x, x_sp};
 use crate::{Arm64, regs};
 use understudy_engine::def;
@@ -280,6 +280,9 @@ fn csel<E: Emit<Arch = Arm64>, const SF: bool, const NOT: bool, const INC: bool>
 }
 
 fn one_source(o: &Operands) -> Definition {
+    if !o.bit(29) && o.bits(16, 5) == 1 && o.sf() {
+        return pauth::one_source(o);
+    }
     if o.bit(29) || o.bits(16, 5) != 0 {
         return None;
     }
@@ -410,6 +413,7 @@ fn two_source(o: &Operands) -> Definition {
         (0b001001, sf) => pick!("LSRV", shift_reg, [sf, {1}: 1]),
         (0b001010, sf) => pick!("ASRV", shift_reg, [sf, {2}: 2]),
         (0b001011, sf) => pick!("RORV", shift_reg, [sf, {3}: 3]),
+        (0b001100, true) => def!(Arm64, "PACGA", pauth::pacga),
         (0b011000, sf) => pick!("SMAX (register)", min_max_reg, [sf, true, true]),
         (0b011001, sf) => pick!("UMAX (register)", min_max_reg, [sf, false, true]),
         (0b011010, sf) => pick!("SMIN (register)", min_max_reg, [sf, true, false]),

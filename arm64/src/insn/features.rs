@@ -13,6 +13,7 @@
 //! So nothing is asked while code runs, and code of a VM that hides nothing is the same as ever. What
 //! hardware can trap, and KVM has it trap, is not here: see [`crate::sysregs::traps`].
 
+use super::system::no_operation;
 use super::{Decoded, Operands, decode_group, mode, udf};
 use crate::state::pstate;
 use crate::sysregs::id::fields::{self, Field};
@@ -58,7 +59,9 @@ pub struct Feature {
     pub name: &'static str,
     /// The field that tells of it.
     pub field: Field,
-    /// The field's least value with it.
+    /// Another that does, for another variant of it.
+    pub or: Option<Field>,
+    /// The fields' least value with it.
     pub least: i64,
     /// Bits of PSTATE that belong to it.
     pstate: u64,
@@ -75,6 +78,7 @@ const fn feature(
     Feature {
         name,
         field,
+        or: None,
         least,
         pstate: 0,
         encodings,
@@ -86,6 +90,15 @@ const fn with_pstate(mut feature: Feature, pstate: u64) -> Feature {
     feature.pstate = pstate;
     feature
 }
+
+/// The feature that a second field tells of as well.
+const fn with_variant(mut feature: Feature, or: Field) -> Feature {
+    feature.or = Some(or);
+    feature
+}
+
+/// Hints, which are NOPs where their feature is not there.
+const HINTS: (u32, u32) = (0xffff_f01f, 0xd503_201f);
 
 /// FCVT from half precision, which is older than FEAT_FP16 and looks like one of its instructions.
 const FCVT_FROM_HALF: (u32, u32) = (0xfffe_7c00, 0x1ee2_4000);
@@ -310,6 +323,36 @@ pub const FEATURES: &[Feature] = &[
             (0xffff_ffe0, 0xd53b_e0c0), // MRS CNTVCTSS_EL0
         ],
     ),
+    with_variant(
+        feature(
+            "FEAT_PAuth",
+            fields::ISAR1_APA,
+            1,
+            &[
+                (0xffff_0000, 0xdac1_0000), // PACIA to XPACD
+                (0xfe1f_f800, 0xd61f_0800), // BRAA to ERETAB
+                (0xff20_0400, 0xf820_0400), // LDRAA, LDRAB
+                (0xffff_ffff, 0xd503_20ff), // XPACLRI
+                (0xffff_ff3f, 0xd503_211f), // PACIA1716 to AUTIB1716
+                (0xffff_ff1f, 0xd503_231f), // PACIAZ to AUTIBSP
+                (0xffdf_ff80, 0xd518_2100), // APIAKeyLo_EL1 to APIBKeyHi_EL1
+                (0xffdf_ff80, 0xd518_2200), // APDAKeyLo_EL1 to APDBKeyHi_EL1
+            ],
+        ),
+        fields::ISAR1_API,
+    ),
+    with_variant(
+        feature(
+            "FEAT_PAuth, generic",
+            fields::ISAR1_GPA,
+            1,
+            &[
+                (0xffe0_fc00, 0x9ac0_3000), // PACGA
+                (0xffdf_ffc0, 0xd518_2300), // APGAKeyLo_EL1, APGAKeyHi_EL1
+            ],
+        ),
+        fields::ISAR1_GPI,
+    ),
     feature(
         "FEAT_TLBIOS",
         fields::ISAR0_TLB,
@@ -334,9 +377,10 @@ impl Feature {
         word & FCVT_FROM_HALF.0 != FCVT_FROM_HALF.1 && self.encodings.iter().any(one)
     }
 
-    /// Whether a CPU whose field has this value has the feature.
-    fn offered(&self, value: u64) -> bool {
-        self.field.number(value) >= self.least
+    /// Whether a CPU whose fields have these values has the feature.
+    fn offered(&self, value: impl Fn(&Field) -> u64) -> bool {
+        let says = |field: &Field| field.number(value(field)) >= self.least;
+        says(&self.field) || self.or.as_ref().is_some_and(says)
     }
 }
 
@@ -387,8 +431,8 @@ fn in_set(set: u64) -> impl Iterator<Item = &'static Feature> {
 pub fn hidden(id: &IdRegisters, fidelity: Fidelity) -> u32 {
     let mut all = Hidden::default();
     for (n, feature) in FEATURES.iter().enumerate() {
-        let absent = !feature.offered(attainable(id.model(), &feature.field));
-        let hidden = !feature.offered(id.field(&feature.field));
+        let absent = !feature.offered(|field| attainable(id.model(), field));
+        let hidden = !feature.offered(|field| id.field(field));
         match fidelity {
             _ if absent => all.undefined |= 1 << n,
             Fidelity::Strict if hidden => all.undefined |= 1 << n,
@@ -417,7 +461,10 @@ pub(super) fn decode(mode: u32, word: u32, decoded: Decoded) -> Decoded {
     let hidden = Hidden::of(mode);
     let one_of = |set| in_set(set).any(|feature| feature.has(word));
     if one_of(hidden.undefined) {
-        return (def!(Arm64, "UDF", udf, ends), 0);
+        return match word & HINTS.0 == HINTS.1 {
+            true => (no_operation(), 0),
+            false => (def!(Arm64, "UDF", udf, ends), 0),
+        };
     }
     match (one_of(hidden.reported), decoded.0.ends_block) {
         (false, _) => decoded,

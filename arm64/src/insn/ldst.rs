@@ -7,7 +7,9 @@ use super::address::{
 };
 use super::alu::pick;
 use super::system::nop;
-use super::{Decoded, Operands, atomic, exclusive, fp_trap, info, ldst_simd, ldst_struct, mode};
+use super::{
+    Decoded, Operands, atomic, exclusive, fp_trap, info, ldst_simd, ldst_struct, mode, pauth,
+};
 use crate::Arm64;
 use crate::exit::syndrome;
 use crate::regs::{read_x, write_x};
@@ -34,6 +36,7 @@ pub fn decode(mode: u32, word: u32) -> Option<Decoded> {
         (0b011, false) => literal(&o),
         (0b101, _) => pair(mode, &o),
         (0b111, false) if o.bit(21) && o.bits(10, 2) == 0b00 => atomic::decode(&o),
+        (0b111, false) if o.bit(21) && o.bit(10) => pauth::load(&o),
         (0b111, _) => single(mode, &o),
         (0b011, true) if !o.bit(21) && o.bits(10, 2) == 0b00 => exclusive::unscaled(&o),
         // Those of FEAT_MTE.
@@ -76,7 +79,7 @@ impl Shape {
             (false, false, _) => (PRE, false),
             (false, true, 0b10) if o.bits(13, 2) == 0b11 => (REGISTER, false),
             (false, true, 0b10) if o.bit(14) => (EXTENDED, false),
-            // LDRAA and LDRAB, and extensions from less than 32 bits.
+            // Extensions from less than 32 bits.
             _ => return None,
         };
         Some(Shape {

@@ -20,6 +20,7 @@ pub mod info;
 pub mod ldst;
 pub mod ldst_simd;
 pub mod ldst_struct;
+mod pauth;
 mod simd_crypto;
 mod simd_emit;
 mod simd_move;

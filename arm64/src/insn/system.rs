@@ -2,7 +2,7 @@
 //! classes "Hints" to "System register move").
 
 use super::alu::{Flags, set_flags};
-use super::{Decoded, Operands, Outcome, flags, fp_trap, mode};
+use super::{Decoded, Operands, Outcome, flags, fp_trap, mode, pauth};
 use crate::fp::{fpcr, fpsr};
 use crate::mmu::tlbi;
 use crate::regs::{self, read_x, write_x};
@@ -52,9 +52,14 @@ fn hint(o: &Operands) -> Definition {
         0b000_0011 => def!(Arm64, "WFI", wfi, ends),
         0b001_0000 => def!(Arm64, "ESB", esb, ends),
         // YIELD; SEV and SEVL, as WFE never waits; CSDB, PSB CSYNC, and all that is not
-        // allocated or belongs to a feature that is absent (pointer authentication...).
-        _ => def!(Arm64, "NOP", nop),
+        // allocated.
+        _ => pauth::hint(o).unwrap_or_else(no_operation),
     }
+}
+
+/// A hint that says nothing here.
+pub(super) fn no_operation() -> Definition {
+    def!(Arm64, "NOP", nop)
 }
 
 /// Does nothing.

@@ -21,6 +21,8 @@ pub struct Features {
     pub e0pd: bool,
     /// FEAT_PAN3: SCTLR_EL1.EPAN.
     pub epan: bool,
+    /// FEAT_PAuth: TCR_EL1.TBID0 and TBID1.
+    pub pauth: bool,
     /// FEAT_HPDS: TCR_EL1.HPD0 and HPD1.
     pub hpds: bool,
     /// Hardware updates of the Access flag: TCR_EL1.HA (FEAT_HAFDBS).
@@ -36,6 +38,9 @@ impl Features {
             small_tables: offers(&fields::MMFR2_ST, 1),
             e0pd: offers(&fields::MMFR2_E0PD, 1),
             epan: offers(&fields::MMFR1_PAN, 3),
+            pauth: [fields::ISAR1_APA, fields::ISAR1_API]
+                .iter()
+                .any(|field| offers(field, 1)),
             hpds: offers(&fields::MMFR1_HPDS, 1),
             access_flag: offers(&fields::MMFR1_HAFDBS, 1),
             dirty_state: offers(&fields::MMFR1_HAFDBS, 2),
@@ -65,6 +70,8 @@ pub(super) struct Half {
     pub(super) flat_rights: bool,
     /// The top byte of addresses is ignored: TBIx.
     pub(super) top_byte_ignored: bool,
+    /// So is that of addresses of instructions: TBIx without TBIDx.
+    pub(super) instruction_tags: bool,
     /// EL0's accesses fault: E0PDx.
     pub(super) no_el0: bool,
 }
@@ -152,6 +159,7 @@ impl Regime {
                 disabled: bit(7),
                 flat_rights: features.hpds && bit(41),
                 top_byte_ignored: bit(37),
+                instruction_tags: bit(37) && !(features.pauth && bit(51)),
                 no_el0: features.e0pd && bit(55),
                 ..Half::new(tcr, lower, features)
             },
@@ -159,6 +167,7 @@ impl Regime {
                 disabled: bit(23),
                 flat_rights: features.hpds && bit(42),
                 top_byte_ignored: bit(38),
+                instruction_tags: bit(38) && !(features.pauth && bit(52)),
                 no_el0: features.e0pd && bit(56),
                 ..Half::new(tcr >> 16, upper, features)
             },
@@ -213,9 +222,11 @@ impl Regime {
         &self.halves[(address >> 55 & 1) as usize]
     }
 
-    /// The address without a tag: with an ignored top byte, its sign extension from bit 55.
-    pub(super) fn untagged(&self, address: u64) -> u64 {
-        if self.half(address).top_byte_ignored {
+    /// The address, of data or of instructions, without a tag: with an ignored top byte, its sign
+    /// extension from bit 55.
+    pub(super) fn untagged(&self, address: u64, data: bool) -> u64 {
+        let half = self.half(address);
+        if data && half.top_byte_ignored || half.instruction_tags {
             ((address as i64) << 8 >> 8) as u64
         } else {
             address
@@ -224,8 +235,9 @@ impl Regime {
 
     /// Translation while the MMU is off (AArch64.S1DisabledOutput): the same address, in
     /// Device-nGnRnE memory for data.
-    pub(super) fn flat(&self, address: u64) -> Result<Page, Abort> {
-        let significant = if self.half(address).top_byte_ignored {
+    pub(super) fn flat(&self, address: u64, data: bool) -> Result<Page, Abort> {
+        let half = self.half(address);
+        let significant = if data && half.top_byte_ignored || half.instruction_tags {
             address << 8 >> 8
         } else {
             address

@@ -275,13 +275,12 @@ fn find(regime: &Regime, memory: &GuestMemory, address: u64) -> Result<Leaf, Fau
     }
 }
 
-/// Whether the bits above those that are translated are all like bit 55.
+/// Whether the bits above those that are translated are all like bit 55. A tag has been taken off.
 fn in_range(half: &Half, address: u64) -> bool {
     if half.input_bits == 0 {
         return false;
     }
-    let top = if half.top_byte_ignored { 8 } else { 0 };
-    let above = (address << top) as i64 >> top >> half.input_bits;
+    let above = address as i64 >> half.input_bits;
     above == if address >> 55 & 1 != 0 { -1 } else { 0 }
 }
 

@@ -107,6 +107,8 @@ pub enum User {
     Checked(Reg, fn(&Cpu, u64) -> Result<(), Error>, fn(&mut Cpu)),
     /// As it is stored; those that depend on it are told of a new value.
     Then(Reg, fn(&mut Cpu)),
+    /// As it is stored, on a vCPU that has it; hidden on others.
+    If(Reg, fn(&Cpu) -> bool),
     /// As the slot holds it.
     Slot(Slot),
     /// An ID register of the VM.
@@ -292,7 +294,13 @@ impl Register {
     /// Where its value is stored, if it is a stored one.
     pub(super) const fn storage(&self) -> Option<Reg> {
         match (self.user, self.read) {
-            (User::Stored(reg) | User::Checked(reg, _, _) | User::Then(reg, _), _)
+            (
+                User::Stored(reg)
+                | User::Checked(reg, _, _)
+                | User::Then(reg, _)
+                | User::If(reg, _),
+                _,
+            )
             | (_, Read::Stored(reg)) => Some(reg),
             _ => None,
         }

@@ -1,9 +1,10 @@
 //! System registers that are more than storage: PSTATE's fields, the OS Lock, FPCR and FPSR, and
 //! what depends on a register's new value.
 
-use super::id::fields::{self, Field};
+use super::id::fields::{self, Field, OptIns};
 use super::storage::Reg;
 use crate::debug::{self, mdscr, os_lock};
+use crate::machine::opt_ins;
 use crate::state::pstate;
 use crate::vcpu::peer::Line;
 use crate::{Cpu, exceptions, mmu, regs};
@@ -32,6 +33,11 @@ pub(super) fn translation_changed(cpu: &mut Cpu) {
 /// TTBR0_EL1 or TTBR1_EL1 has changed.
 pub(super) fn bases_changed(cpu: &mut Cpu) {
     mmu::bases_changed(cpu);
+}
+
+/// Whether the VM has asked for pointer authentication.
+pub(super) fn has_pauth(cpu: &Cpu) -> bool {
+    opt_ins(cpu.state.features).contains(OptIns::PTRAUTH)
 }
 
 /// A register has changed that the mode of blocks depends on.

@@ -47,6 +47,13 @@ const fn translation(name: &'static str, op: Op, reg: Reg, reset: u64) -> Regist
         .then(s::translation_changed)
 }
 
+/// Keys of pointer authentication, which only a VM has that has asked for it.
+const fn key(name: &'static str, op: Op, reg: Reg) -> Register {
+    Register::stored(name, op, reg, UNKNOWN)
+        .present(s::has_pauth)
+        .user(User::If(reg, s::has_pauth))
+}
+
 /// Registers that hold the base of translation tables.
 const fn base(name: &'static str, op: Op, reg: Reg) -> Register {
     Register::stored(name, op, reg, UNKNOWN)
@@ -216,6 +223,16 @@ pub static REGISTERS: &[Register] = {
     base("TTBR1_EL1",          [3,0,2, 0,1], TTBR1_EL1),
     translation("TCR_EL1",     [3,0,2, 0,2], TCR_EL1, 0),
     R::stored("TCR2_EL1",      [3,0,2, 0,3], TCR2_EL1, 0).trap(Accesses::TCR2),
+    key("APIAKEYLO_EL1", [3,0,2, 1,0], APIAKEYLO_EL1),
+    key("APIAKEYHI_EL1", [3,0,2, 1,1], APIAKEYHI_EL1),
+    key("APIBKEYLO_EL1", [3,0,2, 1,2], APIBKEYLO_EL1),
+    key("APIBKEYHI_EL1", [3,0,2, 1,3], APIBKEYHI_EL1),
+    key("APDAKEYLO_EL1", [3,0,2, 2,0], APDAKEYLO_EL1),
+    key("APDAKEYHI_EL1", [3,0,2, 2,1], APDAKEYHI_EL1),
+    key("APDBKEYLO_EL1", [3,0,2, 2,2], APDBKEYLO_EL1),
+    key("APDBKEYHI_EL1", [3,0,2, 2,3], APDBKEYHI_EL1),
+    key("APGAKEYLO_EL1", [3,0,2, 3,0], APGAKEYLO_EL1),
+    key("APGAKEYHI_EL1", [3,0,2, 3,1], APGAKEYHI_EL1),
     R::stored("SPSR_EL1",      [3,0,4, 0,0], SPSR_EL1, 0).hidden(),
     R::stored("ELR_EL1",       [3,0,4, 0,1], ELR_EL1, 0).hidden(),
     R::reads("SP_EL0",         [3,0,4, 1,0], s::read_sp_el0).written(s::write_sp_el0),

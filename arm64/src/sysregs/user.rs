@@ -2,6 +2,7 @@
 //! 4.70).
 
 use super::encoding::Encoding;
+use super::id::attainable;
 use super::id::fields::Field;
 use super::register::{Register, User};
 use super::storage::{CACHES, Reg};
@@ -11,6 +12,7 @@ use crate::debug::os_lock;
 use crate::exceptions;
 use crate::insn::features;
 use crate::mmu;
+use crate::pauth::PauthState;
 use understudy_abi::arm64::reg::{
     KVM_REG_ARCH_MASK, KVM_REG_ARM_COPROC_MASK, KVM_REG_ARM_DEMUX, KVM_REG_ARM_DEMUX_ID_CCSIDR,
     KVM_REG_ARM_DEMUX_ID_MASK, KVM_REG_ARM_DEMUX_VAL_MASK, KVM_REG_ARM64, KVM_REG_ARM64_SYSREG,
@@ -37,13 +39,22 @@ pub const fn id_of(encoding: Encoding) -> u64 {
     KVM_REG_ARM64 | KVM_REG_SIZE_U64 | KVM_REG_ARM64_SYSREG | encoding.bits() as u64
 }
 
-fn find(id: u64) -> Result<&'static Register, Error> {
+/// Whether the vCPU shows the register to user space.
+fn shown(cpu: &Cpu, register: &Register) -> bool {
+    match register.user {
+        User::Hidden => false,
+        User::If(_, has) => has(cpu),
+        _ => true,
+    }
+}
+
+fn find(cpu: &Cpu, id: u64) -> Result<&'static Register, Error> {
     let encoding = Encoding::from_bits(id as u16);
     if id != id_of(encoding) {
         return Err(Error::NoEnt);
     }
     table::find(encoding)
-        .filter(|register| !matches!(register.user, User::Hidden))
+        .filter(|register| shown(cpu, register))
         .ok_or(Error::NoEnt)
 }
 
@@ -55,10 +66,12 @@ pub fn get(cpu: &Cpu, id: u64) -> Result<u64, Error> {
     if id & KVM_REG_ARM_COPROC_MASK == KVM_REG_ARM_DEMUX {
         return Ok(read_ccsidr(cpu, demux(id)?).into());
     }
-    let register = find(id)?;
+    let register = find(cpu, id)?;
     match register.user {
         User::Hidden => Err(Error::NoEnt),
-        User::Stored(reg) | User::Checked(reg, _, _) | User::Then(reg, _) => Ok(cpu.state.sys[reg]),
+        User::Stored(reg) | User::Checked(reg, _, _) | User::Then(reg, _) | User::If(reg, _) => {
+            Ok(cpu.state.sys[reg])
+        }
         User::Slot(slot) => Ok(cpu.slot(slot)),
         User::Id => Ok(cpu.state.id.get(register.encoding)),
         User::Invariant(value) | User::By(value, _) => Ok(value(cpu)),
@@ -74,10 +87,10 @@ pub fn set(cpu: &mut Cpu, id: u64, value: u64) -> Result<(), Error> {
     if id & KVM_REG_ARM_COPROC_MASK == KVM_REG_ARM_DEMUX {
         return set_ccsidr(cpu, demux(id)?, value as u32);
     }
-    let register = find(id)?;
+    let register = find(cpu, id)?;
     match register.user {
         User::Hidden => return Err(Error::NoEnt),
-        User::Stored(reg) => cpu.state.sys[reg] = value,
+        User::Stored(reg) | User::If(reg, _) => cpu.state.sys[reg] = value,
         User::Checked(reg, check, then) => {
             check(cpu, value)?;
             cpu.state.sys[reg] = value;
@@ -98,14 +111,14 @@ pub fn set(cpu: &mut Cpu, id: u64, value: u64) -> Result<(), Error> {
 
 /// The ids of the system registers, in KVM's order: those that never change, all others by their
 /// encoding, and the cache size registers.
-pub fn list() -> Vec<u64> {
+pub fn list(cpu: &Cpu) -> Vec<u64> {
     let invariant = |register: &&Register| matches!(register.user, User::Invariant(_));
-    let shown = || {
+    let all = || {
         let all = table::REGISTERS.iter();
-        all.filter(|register| !matches!(register.user, User::Hidden))
+        all.filter(|register| shown(cpu, register))
     };
-    let ids = shown().filter(invariant);
-    let ids = ids.chain(shown().filter(|register| !invariant(register)));
+    let ids = all().filter(invariant);
+    let ids = ids.chain(all().filter(|register| !invariant(register)));
     let mut ids: Vec<u64> = ids.map(|register| id_of(register.encoding)).collect();
     ids.extend((0..CACHES).map(|cache| ccsidr(cache as u8)));
     ids
@@ -197,6 +210,9 @@ pub fn first_run(cpu: &mut Cpu) {
     let offers = |field: &Field, least| features::offers(&cpu.state.id, fidelity, field, least);
     let features = mmu::Features::new(offers);
     mmu::set_features(cpu, features);
+    let model = cpu.state.id.model();
+    let host = |field: &Field, least| field.number(attainable(model, field)) >= least;
+    cpu.state.pauth = PauthState::new(host, super::special::has_pauth(cpu));
     exceptions::synchronize(cpu);
     for unimplemented in [Reg::AFSR0_EL1, Reg::AFSR1_EL1] {
         cpu.state.sys[unimplemented] = 0;

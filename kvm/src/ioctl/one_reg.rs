@@ -290,7 +290,7 @@ impl State {
         let firmware = FIRMWARE_REGISTERS.iter().copied();
         core.chain(firmware)
             .chain(TIMERS)
-            .chain(sysregs::list())
+            .chain(sysregs::list(self.cpu.cpu()))
             .collect()
     }
 }

@@ -36,8 +36,10 @@ const KNOWN: VcpuFeatures = VcpuFeatures::POWER_OFF
     .union(VcpuFeatures::PTRAUTH_ADDRESS)
     .union(VcpuFeatures::PTRAUTH_GENERIC);
 
-/// Features that this KVM has on the CPU models it knows.
+/// Features that this KVM has on every CPU.
 const SUPPORTED: VcpuFeatures = VcpuFeatures::POWER_OFF.union(VcpuFeatures::PSCI_0_2);
+/// Pointer authentication is asked for as a whole.
+const PTRAUTH: VcpuFeatures = VcpuFeatures::PTRAUTH_ADDRESS.union(VcpuFeatures::PTRAUTH_GENERIC);
 
 fn preferred_target(_: &Arc<Vm>, call: &Call<'_>) -> Result<i64, Errno> {
     call.write(&kvm_vcpu_init {
@@ -58,7 +60,13 @@ impl Vcpu {
         if !KNOWN.contains(features) || rest != [0; 6] {
             return Err(Errno::ENOENT);
         }
-        if !SUPPORTED.contains(features) {
+        let supported = match self.vm().system.has_pauth() {
+            true => SUPPORTED.union(PTRAUTH),
+            false => SUPPORTED,
+        };
+        let asked = features.intersection(PTRAUTH);
+        let whole = asked.is_empty() || asked == PTRAUTH;
+        if !supported.contains(features) || !whole {
             return Err(Errno::EINVAL);
         }
         if !self.vm().machine.fix_features(features) {
