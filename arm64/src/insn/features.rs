@@ -177,6 +177,21 @@ pub const FEATURES: &[Feature] = &[
         ],
     ),
     feature(
+        "FEAT_FRINTTS",
+        fields::ISAR1_FRINTTS,
+        1,
+        &[
+            (0xffbe_7c00, 0x1e28_4000), // scalar
+            (0x9fbf_ec00, 0x0e21_e800),
+        ],
+    ),
+    feature(
+        "FEAT_JSCVT",
+        fields::ISAR1_JSCVT,
+        1,
+        &[(0xffff_fc00, 0x1e7e_0000)],
+    ),
+    feature(
         "FEAT_DPB",
         fields::ISAR1_DPB,
         1,

@@ -130,6 +130,10 @@ operations! {
     Frinta "FRINTA": |fp, [_, n, _], _| fp.round_int(n, Rounding::TieAway, false);
     Frintx "FRINTX": |fp, [_, n, _], _| fp.round_int(n, fp.rounding_mode(), true);
     Frinti "FRINTI": |fp, [_, n, _], _| fp.round_int(n, fp.rounding_mode(), false);
+    Frint32z "FRINT32Z": |fp, [_, n, _], _| fp.round_int_n(n, Rounding::Zero, 32);
+    Frint32x "FRINT32X": |fp, [_, n, _], _| fp.round_int_n(n, fp.rounding_mode(), 32);
+    Frint64z "FRINT64Z": |fp, [_, n, _], _| fp.round_int_n(n, Rounding::Zero, 64);
+    Frint64x "FRINT64X": |fp, [_, n, _], _| fp.round_int_n(n, fp.rounding_mode(), 64);
     // Conversions within an element's size; the immediate counts fraction bits.
     Fcvtns "FCVTNS": |fp, [_, n, _], _| to_fixed(fp, n, 0, false, Rounding::TieEven);
     Fcvtnu "FCVTNU": |fp, [_, n, _], _| to_fixed(fp, n, 0, true, Rounding::TieEven);

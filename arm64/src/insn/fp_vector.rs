@@ -134,6 +134,10 @@ impl Class {
             (0b10110, 1, 0, true) => def!(Arm64, "FCVTXN", narrow, [2]),
             (0b10111, 0, 0, false) if !self.scalar => def!(Arm64, "FCVTL", widen, [false]),
             (0b10111, 0, 0, true) if !self.scalar => def!(Arm64, "FCVTL", widen, [true]),
+            (0b11110, 0, 0, _) => self.vectors::<Frint32z>(self.size()?)?,
+            (0b11110, 1, 0, _) => self.vectors::<Frint32x>(self.size()?)?,
+            (0b11111, 0, 0, _) => self.vectors::<Frint64z>(self.size()?)?,
+            (0b11111, 1, 0, _) => self.vectors::<Frint64x>(self.size()?)?,
             _ => return self.unary(self.size()?),
         };
         Some((def, 0))

@@ -102,8 +102,8 @@ impl State {
 pub struct Runner(Child);
 
 impl Runner {
-    /// Builds and starts it. The error says what this machine lacks.
-    pub fn start() -> Result<Runner, String> {
+    /// Builds and starts it on this model of QEMU's. The error says what this machine lacks.
+    pub fn start(cpu: &str) -> Result<Runner, String> {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/differential/runner.c");
         // Tests run in parallel processes: each builds its own.
         let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!(
@@ -127,7 +127,7 @@ impl Runner {
             .map_err(|e| format!("no cross compiler (gcc-aarch64-linux-gnu): {e}"))?;
         assert!(built.success(), "runner.c does not compile");
         let child = Command::new("qemu-aarch64")
-            .args(["-cpu", "neoverse-n1"])
+            .args(["-cpu", cpu])
             .arg(&program)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -4,7 +4,8 @@ use super::*;
 use crate::insn;
 use crate::machine::Proposals;
 use crate::sysregs::id::fields::OptIns;
-use crate::sysregs::models::NEOVERSE_N1;
+use crate::sysregs::models::{self, Model, NEOVERSE_N1};
+use std::sync::LazyLock;
 
 /// A word of each row, by its feature and the name that the decoder gives it.
 const WORDS: &[(u32, &str)] = &[
@@ -36,6 +37,9 @@ const WORDS: &[(u32, &str)] = &[
     (0x4e30_c820, "FEAT_FP16"),    // FMAXNMV H0, V1.8H
     (0x4f02_1020, "FEAT_FP16"),    // FMLA V0.8H, V1.8H, V2.H[0]
     (0x4f00_fc00, "FEAT_FP16"),    // FMOV V0.8H, #2.0
+    (0x1e68_c020, "FEAT_FRINTTS"), // FRINT32X D0, D1
+    (0x6e21_f820, "FEAT_FRINTTS"), // FRINT64X V0.4S, V1.4S
+    (0x1e7e_0020, "FEAT_JSCVT"),   // FJCVTZS W0, D1
     (0xd50b_7c21, "FEAT_DPB"),     // DC CVAP, X1
     (0xd500_417f, "FEAT_UAO"),     // MSR UAO, #1
     (0xd538_4281, "FEAT_UAO"),     // MRS X1, UAO
@@ -64,8 +68,26 @@ const OTHERS: &[u32] = &[
     0xd503_201f, // NOP
 ];
 
+/// A CPU that has all the features of the table, and is else as Neoverse N1.
+static EVERYTHING: LazyLock<Model> = LazyLock::new(|| {
+    let mut id = NEOVERSE_N1.id.clone();
+    for Feature { field, .. } in FEATURES {
+        match id.iter_mut().find(|(at, _)| *at == field.register) {
+            Some((_, value)) => *value = field.set(*value, models::most(field)),
+            None => id.push((field.register, field.set(0, models::most(field)))),
+        }
+    }
+    Model {
+        name: "everything".to_string(),
+        description: String::new(),
+        id,
+        differences: Vec::new(),
+        ..*NEOVERSE_N1
+    }
+});
+
 fn id(hide: &[(Field, u64)]) -> IdRegisters {
-    let id = IdRegisters::new(&NEOVERSE_N1, Proposals::ID_REG_CONFIGURABLE);
+    let id = IdRegisters::new(&EVERYTHING, Proposals::ID_REG_CONFIGURABLE);
     id.initialise(OptIns::empty());
     for (field, value) in hide {
         let register = field.set(id.get(field.register), *value);
@@ -106,7 +128,7 @@ fn strict_takes_away_what_is_hidden_and_nothing_else() {
         if hide.is_empty() {
             continue;
         }
-        let id = IdRegisters::new(&NEOVERSE_N1, Proposals::empty());
+        let id = IdRegisters::new(&EVERYTHING, Proposals::empty());
         id.initialise(OptIns::empty());
         for (field, value) in &hide {
             let register = field.set(id.get(field.register), *value);
@@ -133,11 +155,23 @@ fn half_precision_goes_with_the_field_of_floating_point() {
     let both = FEATURES.iter().position(|f| f.name == "FEAT_FP16");
     let bit = 1 << both.expect("a feature");
     // FP and AdvSIMD can only be lowered together.
-    let id = IdRegisters::new(&NEOVERSE_N1, Proposals::ID_REG_CONFIGURABLE);
+    let id = IdRegisters::new(&EVERYTHING, Proposals::ID_REG_CONFIGURABLE);
     id.initialise(OptIns::empty());
     let register = fields::PFR0_FP.register;
     let lower = fields::PFR0_ADVSIMD.set(fields::PFR0_FP.set(id.get(register), 0), 0);
     assert_eq!(id.set(register, lower), Ok(()));
     assert_eq!(Hidden::of(hidden(&id, Fidelity::Strict)).features, bit);
     assert_eq!(hidden(&super::tests::id(&[]), Fidelity::Strict), 0);
+}
+
+/// A feature that the host model has not is absent, whatever is done about hidden ones.
+#[test]
+fn what_the_model_lacks_is_undefined() {
+    let id = IdRegisters::new(&NEOVERSE_N1, Proposals::empty());
+    id.initialise(OptIns::empty());
+    for fidelity in [Fidelity::Kvm, Fidelity::Strict] {
+        let bits = hidden(&id, fidelity) | mode::EL1;
+        assert_eq!(insn::decode(bits, 0x1e7e_0020).def.name, "UDF"); // FJCVTZS W0, D1
+        assert_ne!(insn::decode(bits, 0x4e22_d420).def.name, "UDF"); // FADD V0.4S, V1.4S, V2.4S
+    }
 }

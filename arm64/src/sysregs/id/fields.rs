@@ -299,12 +299,12 @@ fields! {
     ISAR1_BF16     = ID_AA64ISAR1 BF16       47:44 U Lower   0;
     ISAR1_SPECRES  = ID_AA64ISAR1 SPECRES    43:40 U Lower   0;
     ISAR1_SB       = ID_AA64ISAR1 SB         39:36 U Lower   0;
-    ISAR1_FRINTTS  = ID_AA64ISAR1 FRINTTS    35:32 U Lower   0;
+    ISAR1_FRINTTS  = ID_AA64ISAR1 FRINTTS    35:32 U Lower   1;
     ISAR1_GPI      = ID_AA64ISAR1 GPI        31:28 U Locked  0 PTRAUTH;
     ISAR1_GPA      = ID_AA64ISAR1 GPA        27:24 U Locked  0 PTRAUTH;
     ISAR1_LRCPC    = ID_AA64ISAR1 LRCPC      23:20 U Lower   1;
     ISAR1_FCMA     = ID_AA64ISAR1 FCMA       19:16 U Lower   0;
-    ISAR1_JSCVT    = ID_AA64ISAR1 JSCVT      15:12 U Lower   0;
+    ISAR1_JSCVT    = ID_AA64ISAR1 JSCVT      15:12 U Lower   1;
     ISAR1_API      = ID_AA64ISAR1 API        11:8  U Locked  0 PTRAUTH, ExactOrZeroSafe;
     ISAR1_APA      = ID_AA64ISAR1 APA         7:4  U Locked  0 PTRAUTH, ExactOrZeroSafe;
     ISAR1_DPB      = ID_AA64ISAR1 DPB         3:0  U Lower   1;
