@@ -65,3 +65,45 @@ fn javascript_conversion_sets_z_where_it_is_exact() {
     assert_eq!((wrapped.x, wrapped.nzcv), (5, 0));
     assert_eq!(wrapped.fpsr, fpsr::IOC);
 }
+
+/// Two doubles as a vector, element 0 first.
+fn doubles([low, high]: [f64; 2]) -> u128 {
+    u128::from(low.to_bits()) | u128::from(high.to_bits()) << 64
+}
+
+#[test]
+fn complex_numbers_are_added_and_multiplied_in_quarter_turns() {
+    let (d, n, m) = (
+        singles([100.0, 200.0, 0.0, -0.0]),
+        singles([1.0, 2.0, 5.0, 6.0]),
+        singles([10.0, 20.0, 7.0, -8.0]),
+    );
+    let v = |word| run(word, 0, [d, n, m, 0]).v;
+    // FCADD V0.4S, V1.4S, V2.4S, #90 and #270
+    assert_eq!(v(0x6e82_e420), singles([-19.0, 12.0, 13.0, 13.0]));
+    assert_eq!(v(0x6e82_f420), singles([21.0, -8.0, -3.0, -1.0]));
+    // FCMLA V0.2S, V1.2S, V2.2S, #0, #90, #180, #270
+    assert_eq!(v(0x2e82_c420), singles([110.0, 220.0, 0.0, 0.0]));
+    assert_eq!(v(0x2e82_cc20), singles([60.0, 220.0, 0.0, 0.0]));
+    assert_eq!(v(0x2e82_d420), singles([90.0, 180.0, 0.0, 0.0]));
+    assert_eq!(v(0x2e82_dc20), singles([140.0, 180.0, 0.0, 0.0]));
+    // FCMLA V0.4S, V1.4S, V2.S[1], #90
+    assert_eq!(v(0x6f82_3820), singles([116.0, 214.0, 48.0, 42.0]));
+    let (d, n, m) = (
+        doubles([100.0, 200.0]),
+        doubles([1.0, 2.0]),
+        doubles([10.0, 20.0]),
+    );
+    // FCMLA V0.2D, V1.2D, V2.2D, #90; FCADD #270
+    let left = run(0x6ec2_cc20, 0, [d, n, m, 0]);
+    assert_eq!(left.v, doubles([60.0, 220.0]));
+    let left = run(0x6ec2_f420, 0, [d, n, m, 0]);
+    assert_eq!(left.v, doubles([21.0, -8.0]));
+    // FCMLA V0.4H, V1.4H, V2.H[1], #0: real parts 1.0 and 2.0 times (3.0, 4.0)
+    let (n, m) = (0x7c00_4000_7c00_3c00, 0x4400_4200 << 32);
+    let left = run(0x2f62_1020, 0, [0, n, m, 0]);
+    assert_eq!(left.v, 0x4800_4600_4400_4200);
+    // The sign of a NaN is flipped, too: FCADD V0.2S, V1.2S, V2.2S, #90
+    let left = run(0x2e82_e420, 0, [0, 0, 0x7fc0_0001 << 32, 0]);
+    assert_eq!((left.v, left.fpsr), (0xffc0_0001, 0));
+}

@@ -192,6 +192,16 @@ pub const FEATURES: &[Feature] = &[
         &[(0xffff_fc00, 0x1e7e_0000)],
     ),
     feature(
+        "FEAT_FCMA",
+        fields::ISAR1_FCMA,
+        1,
+        &[
+            (0xbf20_e400, 0x2e00_c400), // FCMLA
+            (0xbf20_ec00, 0x2e00_e400), // FCADD
+            (0xbf00_9400, 0x2f00_1000), // by element
+        ],
+    ),
+    feature(
         "FEAT_DPB",
         fields::ISAR1_DPB,
         1,

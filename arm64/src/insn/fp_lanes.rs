@@ -311,6 +311,30 @@ forms! {
     across_form ACROSS;
 }
 
+/// The operation on all elements of format `F` in 64 bits, without an immediate.
+#[inline(always)]
+pub(super) fn on_elements<E: Emit<Arch = Arm64>, F: Float, O: Operation>(
+    e: &mut E,
+    operands: [E::Val; 3],
+) -> Result<E::Val, E::Stop> {
+    let imm = e.imm(0);
+    apply::<E, F, O, true>(e, Shapes::<F, O>::ON_VECTOR, operands, imm)
+}
+
+/// Write a vector of the length that Q says, of which the function makes half 0 and half 1.
+#[inline(always)]
+pub(super) fn write_vector<E: Emit<Arch = Arm64>>(
+    e: &mut E,
+    o: &Operands,
+    mut half: impl FnMut(&mut E, usize) -> Result<E::Val, E::Stop>,
+) -> Result<(), E::Stop> {
+    let low = half(e, 0)?;
+    let high = if o.bit(30) { half(e, 1)? } else { e.imm(0) };
+    e.put(v_low(o.rd()), low);
+    e.put(v_high(o.rd()), high);
+    Ok(())
+}
+
 /// Write a scalar: the rest of the register is cleared.
 #[inline(always)]
 pub(super) fn write_scalar<E: Emit<Arch = Arm64>>(e: &mut E, rd: u32, value: E::Val) {

@@ -11,6 +11,7 @@ pub mod dp_imm;
 pub mod dp_reg;
 pub mod exclusive;
 pub mod features;
+mod fp_complex;
 mod fp_host;
 mod fp_lanes;
 pub mod fp_scalar;
@@ -180,6 +181,7 @@ fn decode_group(mode: u32, word: u32) -> Option<Decoded> {
 fn simd_fp(mode: u32, word: u32) -> Option<Decoded> {
     let decoded = fp_scalar::decode(word)
         .or_else(|| fp_vector::decode(word))
+        .or_else(|| fp_complex::decode(word))
         .or_else(|| simd_move::decode(word))
         .or_else(|| simd_vector::decode(word))
         .or_else(|| simd_scalar::decode(word))

@@ -103,9 +103,6 @@ impl Row {
 
 /// Mask and value of words that QEMU's `max` has and the software CPU has not.
 const ABSENT: &[(u32, u32)] = &[
-    (0xbf20_e400, 0x2e00_c400), // FCMLA
-    (0xbf20_ec00, 0x2e00_e400), // FCADD
-    (0xbf00_9400, 0x2f00_1000), // FCMLA (by element)
     (0xbf60_fc00, 0x0e20_ec00), // FMLAL, FMLSL
     (0xbf60_fc00, 0x2e20_cc00), // FMLAL2, FMLSL2
     (0xbfc0_b400, 0x0f80_0000), // FMLAL, FMLSL (by element)
@@ -336,6 +333,11 @@ pub const FLOATING_POINT: &[Row] = &[
         800,
     ),
     Row::new(
+        "Advanced SIMD three-register extension, floating point",
+        "0QU 01110 zz 0 mmmmm 11ooo 1 nnnnn ddddd",
+        800,
+    ),
+    Row::new(
         "Advanced SIMD two-register miscellaneous, floating point",
         "0QU 01110 zz 10000 ooooo 10 nnnnn ddddd",
         1600,
@@ -412,7 +414,16 @@ pub const FLOATING_POINT: &[Row] = &[
 ];
 
 /// Instructions of features with few words, each of which must be among those that were run.
-pub const EXTENSIONS: &[&str] = &["FRINT32Z", "FRINT32X", "FRINT64Z", "FRINT64X", "FJCVTZS"];
+pub const EXTENSIONS: &[&str] = &[
+    "FRINT32Z",
+    "FRINT32X",
+    "FRINT64Z",
+    "FRINT64X",
+    "FJCVTZS",
+    "FCADD",
+    "FCMLA",
+    "FCMLA (by element)",
+];
 
 /// Words that exist here; for classes in which QEMU 7.2 aborts at those that do not exist.
 fn allocated(word: u32) -> bool {

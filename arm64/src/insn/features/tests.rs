@@ -40,6 +40,9 @@ const WORDS: &[(u32, &str)] = &[
     (0x1e68_c020, "FEAT_FRINTTS"), // FRINT32X D0, D1
     (0x6e21_f820, "FEAT_FRINTTS"), // FRINT64X V0.4S, V1.4S
     (0x1e7e_0020, "FEAT_JSCVT"),   // FJCVTZS W0, D1
+    (0x6ec2_cc20, "FEAT_FCMA"),    // FCMLA V0.2D, V1.2D, V2.2D, #90
+    (0x6e42_f420, "FEAT_FCMA"),    // FCADD V0.8H, V1.8H, V2.8H, #270
+    (0x6f82_7820, "FEAT_FCMA"),    // FCMLA V0.4S, V1.4S, V2.S[1], #270
     (0xd50b_7c21, "FEAT_DPB"),     // DC CVAP, X1
     (0xd500_417f, "FEAT_UAO"),     // MSR UAO, #1
     (0xd538_4281, "FEAT_UAO"),     // MRS X1, UAO

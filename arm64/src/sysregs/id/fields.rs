@@ -303,7 +303,7 @@ fields! {
     ISAR1_GPI      = ID_AA64ISAR1 GPI        31:28 U Locked  0 PTRAUTH;
     ISAR1_GPA      = ID_AA64ISAR1 GPA        27:24 U Locked  0 PTRAUTH;
     ISAR1_LRCPC    = ID_AA64ISAR1 LRCPC      23:20 U Lower   1;
-    ISAR1_FCMA     = ID_AA64ISAR1 FCMA       19:16 U Lower   0;
+    ISAR1_FCMA     = ID_AA64ISAR1 FCMA       19:16 U Lower   1;
     ISAR1_JSCVT    = ID_AA64ISAR1 JSCVT      15:12 U Lower   1;
     ISAR1_API      = ID_AA64ISAR1 API        11:8  U Locked  0 PTRAUTH, ExactOrZeroSafe;
     ISAR1_APA      = ID_AA64ISAR1 APA         7:4  U Locked  0 PTRAUTH, ExactOrZeroSafe;
