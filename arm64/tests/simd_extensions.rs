@@ -107,3 +107,32 @@ fn complex_numbers_are_added_and_multiplied_in_quarter_turns() {
     let left = run(0x2e82_e420, 0, [0, 0, 0x7fc0_0001 << 32, 0]);
     assert_eq!((left.v, left.fpsr), (0xffc0_0001, 0));
 }
+
+#[test]
+fn sha3_combines_and_rotates() {
+    let (n, m, a) = (
+        0x0f0f << 64 | 0x0f,
+        0x3333 << 64 | 0x33,
+        0x5555 << 64 | 0x55,
+    );
+    let v = |word| run(word, 0, [ONES, n, m, a]).v;
+    // EOR3 V0.16B, V1.16B, V2.16B, V3.16B; BCAX of the same
+    assert_eq!(v(0xce02_0c20), 0x6969 << 64 | 0x69);
+    assert_eq!(v(0xce22_0c20), 0x2d2d << 64 | 0x2d);
+    // XAR V0.2D, V1.2D, V2.2D, #4 and #0
+    let low: u128 = 0xc << 60 | 0x3;
+    assert_eq!(v(0xce82_1020), (0xc << 60 | 0x3c3) << 64 | low);
+    assert_eq!(v(0xce82_0020), 0x3c3c << 64 | 0x3c);
+    // RAX1 V0.2D, V1.2D, V2.2D
+    let top = 1 << 63;
+    let left = run(0xce62_8c20, 0, [ONES, 1, top, 0]);
+    assert_eq!(left.v, 0);
+    // SM3SS1 V0.4S, V1.4S, V2.4S, V3.4S
+    let (n, m, a) = (
+        0x0010_0000 << 96 | 7,
+        0x10 << 96,
+        u128::from(u32::MAX) << 96,
+    );
+    let left = run(0xce42_0c20, 0, [ONES, n, m, a]);
+    assert_eq!(left.v, 0x800 << 96);
+}

@@ -156,6 +156,45 @@ pub const FEATURES: &[Feature] = &[
         ],
     ),
     feature(
+        "FEAT_SHA512",
+        fields::ISAR0_SHA2,
+        2,
+        &[
+            (0xffe0_f800, 0xce60_8000), // SHA512H, SHA512H2
+            (0xffe0_fc00, 0xce60_8800), // SHA512SU1
+            (0xffff_fc00, 0xcec0_8000), // SHA512SU0
+        ],
+    ),
+    feature(
+        "FEAT_SHA3",
+        fields::ISAR0_SHA3,
+        1,
+        &[
+            (0xffc0_8000, 0xce00_0000), // EOR3, BCAX
+            (0xffe0_fc00, 0xce60_8c00), // RAX1
+            (0xffe0_0000, 0xce80_0000), // XAR
+        ],
+    ),
+    feature(
+        "FEAT_SM3",
+        fields::ISAR0_SM3,
+        1,
+        &[
+            (0xffe0_8000, 0xce40_0000), // SM3SS1
+            (0xffe0_c000, 0xce40_8000), // SM3TT1A and the like
+            (0xffe0_f800, 0xce60_c000), // SM3PARTW1, SM3PARTW2
+        ],
+    ),
+    feature(
+        "FEAT_SM4",
+        fields::ISAR0_SM4,
+        1,
+        &[
+            (0xffff_fc00, 0xcec0_8400), // SM4E
+            (0xffe0_fc00, 0xce60_c800), // SM4EKEY
+        ],
+    ),
+    feature(
         "FEAT_FP16",
         fields::PFR0_FP,
         1,

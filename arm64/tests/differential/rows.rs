@@ -268,6 +268,21 @@ pub const SIMD: &[Row] = &[
         "01011110 00 10100 000oo 10 nnnnn ddddd",
         100,
     ),
+    Row::new(
+        "Cryptographic four-register, three-register and two-register SHA512, SM3, SM4",
+        "11001110 ooo mmmmm ooaaaa nnnnn ddddd",
+        800,
+    ),
+    Row::new(
+        "Cryptographic two-register SHA512",
+        "11001110 110 00000 10ooaa nnnnn ddddd",
+        200,
+    ),
+    Row::new(
+        "Cryptographic three-register SHA512, SM3, SM4",
+        "11001110 011 mmmmm 1o00oo nnnnn ddddd",
+        500,
+    ),
 ];
 
 /// Floating point: "Data Processing -- Scalar Floating-Point", and what [`SIMD`] leaves out of the
@@ -412,6 +427,10 @@ pub const FLOATING_POINT: &[Row] = &[
     // clears the rest of the register.
     .only(|w| w & 0xfff0_fc00 != 0x5f10_fc00),
 ];
+
+/// Instructions without an [`Op`](understudy_arm64::simd::Op), each of which must be among those that
+/// were run.
+pub const EMITTED_CRYPTOGRAPHY: &[&str] = &["EOR3", "BCAX", "RAX1", "XAR", "SM3SS1"];
 
 /// Instructions of features with few words, each of which must be among those that were run.
 pub const EXTENSIONS: &[&str] = &[

@@ -29,6 +29,17 @@ const WORDS: &[(u32, &str)] = &[
     (0x5e28_0820, "FEAT_SHA1"),    // SHA1H S0, S1
     (0x5e02_4020, "FEAT_SHA256"),  // SHA256H Q0, Q1, V2.4S
     (0x5e28_2820, "FEAT_SHA256"),  // SHA256SU0 V0.4S, V1.4S
+    (0xce62_8420, "FEAT_SHA512"),  // SHA512H2 Q0, Q1, V2.2D
+    (0xce62_8820, "FEAT_SHA512"),  // SHA512SU1 V0.2D, V1.2D, V2.2D
+    (0xcec0_8020, "FEAT_SHA512"),  // SHA512SU0 V0.2D, V1.2D
+    (0xce22_0c20, "FEAT_SHA3"),    // BCAX V0.16B, V1.16B, V2.16B, V3.16B
+    (0xce62_8c20, "FEAT_SHA3"),    // RAX1 V0.2D, V1.2D, V2.2D
+    (0xce82_fc20, "FEAT_SHA3"),    // XAR V0.2D, V1.2D, V2.2D, #63
+    (0xce42_0c20, "FEAT_SM3"),     // SM3SS1 V0.4S, V1.4S, V2.4S, V3.4S
+    (0xce42_bc20, "FEAT_SM3"),     // SM3TT2B V0.4S, V1.4S, V2.S[3]
+    (0xce62_c420, "FEAT_SM3"),     // SM3PARTW2 V0.4S, V1.4S, V2.4S
+    (0xcec0_8420, "FEAT_SM4"),     // SM4E V0.4S, V1.4S
+    (0xce62_c820, "FEAT_SM4"),     // SM4EKEY V0.4S, V1.4S, V2.4S
     (0x1ee2_2820, "FEAT_FP16"),    // FADD H0, H1, H2
     (0x1fc2_0c20, "FEAT_FP16"),    // FMADD H0, H1, H2, H3
     (0x1ee2_0020, "FEAT_FP16"),    // SCVTF H0, W1

@@ -281,14 +281,14 @@ fields! {
     ISAR0_TS       = ID_AA64ISAR0 TS         55:52 U Lower   0;
     ISAR0_FHM      = ID_AA64ISAR0 FHM        51:48 U Lower   0;
     ISAR0_DP       = ID_AA64ISAR0 DP         47:44 U Lower   1;
-    ISAR0_SM4      = ID_AA64ISAR0 SM4        43:40 U Lower   0;
-    ISAR0_SM3      = ID_AA64ISAR0 SM3        39:36 U Lower   0;
-    ISAR0_SHA3     = ID_AA64ISAR0 SHA3       35:32 U Lower   0;
+    ISAR0_SM4      = ID_AA64ISAR0 SM4        43:40 U Lower   1;
+    ISAR0_SM3      = ID_AA64ISAR0 SM3        39:36 U Lower   1;
+    ISAR0_SHA3     = ID_AA64ISAR0 SHA3       35:32 U Lower   1;
     ISAR0_RDM      = ID_AA64ISAR0 RDM        31:28 U Lower   1;
     ISAR0_TME      = ID_AA64ISAR0 TME        27:24 U Unknown 0;
     ISAR0_ATOMIC   = ID_AA64ISAR0 Atomic     23:20 U Lower   2;
     ISAR0_CRC32    = ID_AA64ISAR0 CRC32      19:16 U Lower   1;
-    ISAR0_SHA2     = ID_AA64ISAR0 SHA2       15:12 U Lower   1;
+    ISAR0_SHA2     = ID_AA64ISAR0 SHA2       15:12 U Lower   2;
     ISAR0_SHA1     = ID_AA64ISAR0 SHA1       11:8  U Lower   1;
     ISAR0_AES      = ID_AA64ISAR0 AES         7:4  U Lower   2;
 
