@@ -1,8 +1,9 @@
 //! Extensions of Advanced SIMD and floating point, by hand-worked examples in both tiers. Every
 //! encoding is compared with another implementation in `differential`; these need nothing.
 
+use understudy_arm64::fp::{fpcr, fpsr};
+use understudy_arm64::regs;
 use understudy_arm64::testing::Bare;
-use understudy_arm64::{fp::fpsr, regs};
 
 /// What an instruction leaves: V0, FPSR, X0, NZCV.
 #[derive(Debug, PartialEq, Eq)]
@@ -135,4 +136,30 @@ fn sha3_combines_and_rotates() {
     );
     let left = run(0xce42_0c20, 0, [ONES, n, m, a]);
     assert_eq!(left.v, 0x800 << 96);
+}
+
+#[test]
+fn products_of_halves_are_added_to_singles() {
+    // 1.0, 2.0, 3.0, 4.0; then 8.0 below, and below that 2^-24, a denormal.
+    let n = 0x4800_0001_4800_0001_4400_4200_4000_3c00;
+    let m = 0x4000_4000_4000_4000_4000_4000_4000_4000;
+    let d = singles([0.5; 4]);
+    // FMLAL V0.4S, V1.4H, V2.4H; FMLSL; FMLAL2; FMLAL2 V0.2S, V1.2H, V2.2H
+    let left = run(0x4e22_ec20, 0, [d, n, m, 0]);
+    assert_eq!((left.v, left.fpsr), (singles([2.5, 4.5, 6.5, 8.5]), 0));
+    let left = run(0x4ea2_ec20, 0, [d, n, m, 0]);
+    assert_eq!(left.v, singles([-1.5, -3.5, -5.5, -7.5]));
+    let tiny = 0.5 + 2f32.powi(-23);
+    let left = run(0x6e22_cc20, 0, [d, n, m, 0]);
+    assert_eq!(left.v, singles([tiny, 16.5, tiny, 16.5]));
+    let left = run(0x2e22_cc20, 0, [d, n, m, 0]);
+    assert_eq!(left.v, singles([6.5, 8.5, 0.0, 0.0]));
+    // FPCR.FZ16 flushes halves, silently.
+    let left = run(0x6e22_cc20, fpcr::FZ16, [d, n, m, 0]);
+    assert_eq!((left.v, left.fpsr), (singles([0.5, 16.5, 0.5, 16.5]), 0));
+    // FMLAL V0.4S, V1.4H, V2.H[7]; a signalling NaN is Invalid Operation.
+    let left = run(0x4fb2_0820, 0, [d, n, 0x7d01 << 112, 0]);
+    let nan = u128::from(u32::MAX / 2 & !0x7f_ffff | 0x101 << 13 | 1 << 22);
+    assert_eq!(left.v, nan * 0x1_0000_0001_0000_0001_0000_0001);
+    assert_eq!(left.fpsr, fpsr::IOC);
 }

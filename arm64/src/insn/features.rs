@@ -231,6 +231,17 @@ pub const FEATURES: &[Feature] = &[
         &[(0xffff_fc00, 0x1e7e_0000)],
     ),
     feature(
+        "FEAT_FHM",
+        fields::ISAR0_FHM,
+        1,
+        &[
+            (0xbf60_fc00, 0x0e20_ec00), // FMLAL, FMLSL
+            (0xbf60_fc00, 0x2e20_cc00), // FMLAL2, FMLSL2
+            (0xbfc0_b400, 0x0f80_0000), // by element
+            (0xbfc0_b400, 0x2f80_8000),
+        ],
+    ),
+    feature(
         "FEAT_FCMA",
         fields::ISAR1_FCMA,
         1,

@@ -14,6 +14,7 @@ pub mod features;
 mod fp_complex;
 mod fp_host;
 mod fp_lanes;
+mod fp_long;
 pub mod fp_scalar;
 pub mod fp_vector;
 pub mod info;
@@ -182,6 +183,7 @@ fn simd_fp(mode: u32, word: u32) -> Option<Decoded> {
     let decoded = fp_scalar::decode(word)
         .or_else(|| fp_vector::decode(word))
         .or_else(|| fp_complex::decode(word))
+        .or_else(|| fp_long::decode(word))
         .or_else(|| simd_move::decode(word))
         .or_else(|| simd_vector::decode(word))
         .or_else(|| simd_scalar::decode(word))

@@ -103,10 +103,6 @@ impl Row {
 
 /// Mask and value of words that QEMU's `max` has and the software CPU has not.
 const ABSENT: &[(u32, u32)] = &[
-    (0xbf60_fc00, 0x0e20_ec00), // FMLAL, FMLSL
-    (0xbf60_fc00, 0x2e20_cc00), // FMLAL2, FMLSL2
-    (0xbfc0_b400, 0x0f80_0000), // FMLAL, FMLSL (by element)
-    (0xbfc0_b400, 0x2f80_8000), // FMLAL2, FMLSL2 (by element)
     (0xbfe0_fc00, 0x0e80_9c00), // USDOT
     (0xdfe0_fc00, 0x4e80_a400), // SMMLA, UMMLA
     (0xffe0_fc00, 0x4e80_ac00), // USMMLA
@@ -343,6 +339,11 @@ pub const FLOATING_POINT: &[Row] = &[
         1000,
     ),
     Row::new(
+        "FMLAL, FMLSL, FMLAL2, FMLSL2",
+        "0QU 01110 s0 1 mmmmm 11o011 nnnnn ddddd",
+        500,
+    ),
+    Row::new(
         "Advanced SIMD three same (FP16)",
         "0QU 01110 z10 mmmmm 00 ooo 1 nnnnn ddddd",
         800,
@@ -374,7 +375,7 @@ pub const FLOATING_POINT: &[Row] = &[
     Row::new(
         "Advanced SIMD vector x indexed element, floating point",
         "0QU 01111 zz LMmmmm oooo H 0 nnnnn ddddd",
-        600,
+        900,
     )
     .only(|w| !integer_by_element(w)),
     Row::new(
@@ -442,6 +443,14 @@ pub const EXTENSIONS: &[&str] = &[
     "FCADD",
     "FCMLA",
     "FCMLA (by element)",
+    "FMLAL",
+    "FMLSL",
+    "FMLAL2",
+    "FMLSL2",
+    "FMLAL (by element)",
+    "FMLSL (by element)",
+    "FMLAL2 (by element)",
+    "FMLSL2 (by element)",
 ];
 
 /// Words that exist here; for classes in which QEMU 7.2 aborts at those that do not exist.

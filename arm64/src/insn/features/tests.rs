@@ -54,6 +54,10 @@ const WORDS: &[(u32, &str)] = &[
     (0x6ec2_cc20, "FEAT_FCMA"),    // FCMLA V0.2D, V1.2D, V2.2D, #90
     (0x6e42_f420, "FEAT_FCMA"),    // FCADD V0.8H, V1.8H, V2.8H, #270
     (0x6f82_7820, "FEAT_FCMA"),    // FCMLA V0.4S, V1.4S, V2.S[1], #270
+    (0x4ea2_ec20, "FEAT_FHM"),     // FMLSL V0.4S, V1.4H, V2.4H
+    (0x2e22_cc20, "FEAT_FHM"),     // FMLAL2 V0.2S, V1.2H, V2.2H
+    (0x4fb2_0820, "FEAT_FHM"),     // FMLAL V0.4S, V1.4H, V2.H[7]
+    (0x6f82_c020, "FEAT_FHM"),     // FMLSL2 V0.4S, V1.4H, V2.H[0]
     (0xd50b_7c21, "FEAT_DPB"),     // DC CVAP, X1
     (0xd500_417f, "FEAT_UAO"),     // MSR UAO, #1
     (0xd538_4281, "FEAT_UAO"),     // MRS X1, UAO

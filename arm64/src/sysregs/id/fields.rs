@@ -279,7 +279,7 @@ fields! {
     ISAR0_RNDR     = ID_AA64ISAR0 RNDR       63:60 U Lower   0;
     ISAR0_TLB      = ID_AA64ISAR0 TLB        59:56 U Lower   0;
     ISAR0_TS       = ID_AA64ISAR0 TS         55:52 U Lower   0;
-    ISAR0_FHM      = ID_AA64ISAR0 FHM        51:48 U Lower   0;
+    ISAR0_FHM      = ID_AA64ISAR0 FHM        51:48 U Lower   1;
     ISAR0_DP       = ID_AA64ISAR0 DP         47:44 U Lower   1;
     ISAR0_SM4      = ID_AA64ISAR0 SM4        43:40 U Lower   1;
     ISAR0_SM3      = ID_AA64ISAR0 SM3        39:36 U Lower   1;
