@@ -163,3 +163,19 @@ fn products_of_halves_are_added_to_singles() {
     assert_eq!(left.v, nan * 0x1_0000_0001_0000_0001_0000_0001);
     assert_eq!(left.fpsr, fpsr::IOC);
 }
+
+#[test]
+fn bytes_of_either_sign_are_multiplied() {
+    let v = |word, n, m| run(word, 0, [1, n, m, 0]).v;
+    // USDOT V0.4S, V1.16B, V2.16B; V2.4B[3]; SUDOT V0.4S, V1.16B, V2.4B[3]
+    assert_eq!(v(0x4e82_9c20, 0xff, 0x80), 0xffff_8081);
+    assert_eq!(v(0x4fa2_f820, 0xff, 0x80 << 96), 0xffff_8081);
+    assert_eq!(v(0x4f22_f820, 0xff, 0x80 << 96), 0xffff_ff81);
+    // USMMLA V0.4S, V1.16B, V2.16B: rows (2, 3) and (255), by rows (4, 5) and (-1).
+    let (n, m) = (0xff << 64 | 0x0302, 0xff << 64 | 0x0504);
+    let product = [1 + 23, -2i32, 255 * 4, -255];
+    let product = (0..).zip(product).fold(0, |v, (i, element)| {
+        v | u128::from(element as u32) << (32 * i)
+    });
+    assert_eq!(v(0x4e82_ac20, n, m), product);
+}

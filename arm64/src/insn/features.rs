@@ -242,6 +242,17 @@ pub const FEATURES: &[Feature] = &[
         ],
     ),
     feature(
+        "FEAT_I8MM",
+        fields::ISAR1_I8MM,
+        1,
+        &[
+            (0xbfe0_fc00, 0x0e80_9c00), // USDOT
+            (0xdfe0_fc00, 0x4e80_a400), // SMMLA, UMMLA
+            (0xffe0_fc00, 0x4e80_ac00), // USMMLA
+            (0xbf40_f400, 0x0f00_f000), // SUDOT, USDOT (by element)
+        ],
+    ),
+    feature(
         "FEAT_FCMA",
         fields::ISAR1_FCMA,
         1,

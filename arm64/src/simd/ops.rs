@@ -73,7 +73,7 @@ impl Op {
     /// The function for elements of `8 << size` bits, or `None` where the instruction set reserves
     /// that size, and for an operation that is emitted.
     ///
-    /// Operations on whole vectors (bitwise ones, EXT, AES) exist under size 0 only, SHA and dot
+    /// Operations on whole vectors (bitwise ones, EXT, AES) exist under size 0 only, SHA, dot and matrix
     /// products under size 2, SHA512 under size 3.
     #[inline]
     pub fn kernel(self, size: u32) -> Option<Kernel> {
@@ -153,11 +153,16 @@ operations! {
     Bsl "BSL": emitted(0b0001);
     Bit "BIT": emitted(0b0001);
     Bif "BIF": emitted(0b0001);
-    // The extension: rounding doubling accumulation, dot products.
+    // The extension: rounding doubling accumulation, dot products, matrices.
     Sqrdmlah "SQRDMLAH": hs(multiply::qrdmlah);
     Sqrdmlsh "SQRDMLSH": hs(multiply::qrdmlsh);
-    Sdot "SDOT": only_s(multiply::dot::<S>);
-    Udot "UDOT": only_s(multiply::dot::<U>);
+    Sdot "SDOT": only_s(multiply::dot::<S, S>);
+    Udot "UDOT": only_s(multiply::dot::<U, U>);
+    Usdot "USDOT": only_s(multiply::dot::<U, S>);
+    Sudot "SUDOT": only_s(multiply::dot::<S, U>);
+    Smmla "SMMLA": only_s(multiply::matrix::<S, S>);
+    Ummla "UMMLA": only_s(multiply::matrix::<U, U>);
+    Usmmla "USMMLA": only_s(multiply::matrix::<U, S>);
     // Three registers of different types.
     Saddl "SADDL": emitted(0b0111);
     Uaddl "UADDL": emitted(0b0111);

@@ -103,10 +103,6 @@ impl Row {
 
 /// Mask and value of words that QEMU's `max` has and the software CPU has not.
 const ABSENT: &[(u32, u32)] = &[
-    (0xbfe0_fc00, 0x0e80_9c00), // USDOT
-    (0xdfe0_fc00, 0x4e80_a400), // SMMLA, UMMLA
-    (0xffe0_fc00, 0x4e80_ac00), // USMMLA
-    (0xbf40_f400, 0x0f00_f000), // SUDOT, USDOT (by element)
     (0xbf60_fc00, 0x2e40_fc00), // BFDOT, BFMLAL
     (0xffe0_fc00, 0x6e40_ec00), // BFMMLA
     (0xbf40_f400, 0x0f40_f000), // BFDOT, BFMLAL (by element)

@@ -58,6 +58,10 @@ const WORDS: &[(u32, &str)] = &[
     (0x2e22_cc20, "FEAT_FHM"),     // FMLAL2 V0.2S, V1.2H, V2.2H
     (0x4fb2_0820, "FEAT_FHM"),     // FMLAL V0.4S, V1.4H, V2.H[7]
     (0x6f82_c020, "FEAT_FHM"),     // FMLSL2 V0.4S, V1.4H, V2.H[0]
+    (0x4e82_9c20, "FEAT_I8MM"),    // USDOT V0.4S, V1.16B, V2.16B
+    (0x6e82_a420, "FEAT_I8MM"),    // UMMLA V0.4S, V1.16B, V2.16B
+    (0x4e82_ac20, "FEAT_I8MM"),    // USMMLA V0.4S, V1.16B, V2.16B
+    (0x4f22_f820, "FEAT_I8MM"),    // SUDOT V0.4S, V1.16B, V2.4B[3]
     (0xd50b_7c21, "FEAT_DPB"),     // DC CVAP, X1
     (0xd500_417f, "FEAT_UAO"),     // MSR UAO, #1
     (0xd538_4281, "FEAT_UAO"),     // MRS X1, UAO

@@ -294,7 +294,7 @@ fields! {
 
     ISAR1_LS64     = ID_AA64ISAR1 LS64       63:60 U Unknown 0;
     ISAR1_XS       = ID_AA64ISAR1 XS         59:56 U Lower   0;
-    ISAR1_I8MM     = ID_AA64ISAR1 I8MM       55:52 U Lower   0;
+    ISAR1_I8MM     = ID_AA64ISAR1 I8MM       55:52 U Lower   1;
     ISAR1_DGH      = ID_AA64ISAR1 DGH        51:48 U Lower   0;
     ISAR1_BF16     = ID_AA64ISAR1 BF16       47:44 U Lower   0;
     ISAR1_SPECRES  = ID_AA64ISAR1 SPECRES    43:40 U Lower   0;
