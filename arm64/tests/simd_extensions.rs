@@ -179,3 +179,81 @@ fn bytes_of_either_sign_are_multiplied() {
     });
     assert_eq!(v(0x4e82_ac20, n, m), product);
 }
+
+/// BFloat16 values as a vector, element 0 first.
+fn bf16(elements: &[f32]) -> u128 {
+    let bits = elements.iter().map(|element| element.to_bits() >> 16);
+    (0..)
+        .zip(bits)
+        .fold(0, |v, (i, bits)| v | u128::from(bits) << (16 * i))
+}
+
+#[test]
+fn dot_products_of_bfloat16_have_rules_of_their_own() {
+    let dot = |d: f32, n: [f32; 2], m: [f32; 2]| {
+        // BFDOT V0.2S, V1.4H, V2.4H: FPCR has no effect, and no flag is set.
+        let v = [u128::from(d.to_bits()), bf16(&n), bf16(&m), 0];
+        let left = run(0x2e42_fc20, 0, v);
+        assert_eq!(left, run(0x2e42_fc20, fpcr::RMODE | fpcr::AHP, v));
+        assert_eq!(left.fpsr, 0);
+        left.v as u32
+    };
+    assert_eq!(dot(1.0, [2.0, 3.0], [4.0, -5.0]), (-6f32).to_bits());
+    // To odd: 1 + 2^-30 has a last bit of one, 1 - 2^-30 is all ones below.
+    let small = 2f32.powi(-15);
+    assert_eq!(dot(1.0, [small, 0.0], [small, 0.0]), 0x3f80_0001);
+    assert_eq!(dot(1.0, [small, 0.0], [-small, 0.0]), 0x3f7f_ffff);
+    // Overflow is an infinity, a tiny product zero, every NaN the default one.
+    assert_eq!(
+        dot(0.0, [1e38, 0.0], [-1e38, 0.0]),
+        f32::NEG_INFINITY.to_bits()
+    );
+    let tiny = f32::MIN_POSITIVE;
+    assert_eq!(dot(-0.0, [-tiny, -0.0], [tiny, 1.0]), 1 << 31);
+    assert_eq!(dot(f32::from_bits(1), [0.0; 2], [0.0; 2]), 0);
+    assert_eq!(dot(-f32::NAN, [0.0; 2], [0.0; 2]), 0x7fc0_0000);
+    assert_eq!(dot(0.0, [f32::INFINITY, 0.0], [0.0; 2]), 0x7fc0_0000);
+    assert_eq!(dot(2.0, [1.0, 0.0], [-2.0, 0.0]), 0);
+    // BFMMLA V0.4S, V1.8H, V2.8H
+    let n = bf16(&[1.0, 2.0, 3.0, 4.0, 5.0, 0.0, 0.0, 0.0]);
+    let m = bf16(&[1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, -2.0]);
+    let left = run(0x6e42_ec20, 0, [singles([0.5; 4]), n, m, 0]);
+    assert_eq!(left.v, singles([10.5, -7.5, 5.5, 0.5]));
+    // BFDOT V0.4S, V1.8H, V2.2H[3]
+    let m = bf16(&[0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 10.0]);
+    let left = run(0x4f62_f820, 0, [0, n, m, 0]);
+    assert_eq!(left.v, singles([21.0, 43.0, 5.0, 0.0]));
+}
+
+#[test]
+fn bfloat16_is_converted_and_accumulated_as_singles_are() {
+    // BFCVT H0, S1: to nearest, or as FPCR says.
+    let n = u128::from(0x3f80_8001u32);
+    let left = run(0x1e63_4020, 0, [ONES, n, 0, 0]);
+    assert_eq!((left.v, left.fpsr), (0x3f81, fpsr::IXC));
+    let left = run(0x1e63_4020, fpcr::RMODE, [ONES, n, 0, 0]);
+    assert_eq!((left.v, left.fpsr), (0x3f80, fpsr::IXC));
+    // FZ, and not FZ16; AHP is for halves.
+    let left = run(0x1e63_4020, fpcr::FZ16 | fpcr::AHP, [0, 0x0040_0000, 0, 0]);
+    assert_eq!((left.v, left.fpsr), (0x0040, 0));
+    let left = run(0x1e63_4020, fpcr::FZ, [0, 0x0040_0000, 0, 0]);
+    assert_eq!((left.v, left.fpsr), (0, fpsr::IDC));
+    let left = run(0x1e63_4020, 0, [0, 0xff81_2345, 0, 0]);
+    assert_eq!((left.v, left.fpsr), (0xffc1, fpsr::IOC));
+    // BFCVTN2 V0.8H, V1.4S keeps the lower half; BFCVTN V0.4H, V1.4S clears the upper one.
+    let n = singles([1.0, -2.0, 0.5, f32::INFINITY]);
+    let left = run(0x4ea1_6820, 0, [ONES, n, 0, 0]);
+    let narrow = bf16(&[1.0, -2.0, 0.5, f32::INFINITY]);
+    assert_eq!(left.v, narrow << 64 | u128::from(u64::MAX));
+    let left = run(0x0ea1_6820, 0, [ONES, n, 0, 0]);
+    assert_eq!(left.v, narrow);
+    // BFMLALB, BFMLALT V0.4S, V1.8H, V2.8H; BFMLALT V0.4S, V1.8H, V2.H[7]
+    let n = bf16(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]);
+    let d = singles([0.5; 4]);
+    let left = run(0x2ec2_fc20, 0, [d, n, n, 0]);
+    assert_eq!(left.v, singles([1.5, 9.5, 25.5, 49.5]));
+    let left = run(0x6ec2_fc20, 0, [d, n, n, 0]);
+    assert_eq!(left.v, singles([4.5, 16.5, 36.5, 64.5]));
+    let left = run(0x4ff2_f820, 0, [d, n, n, 0]);
+    assert_eq!(left.v, singles([16.5, 32.5, 48.5, 64.5]));
+}

@@ -12,7 +12,7 @@ impl Fp {
     /// "FPConvert" in a given rounding mode.
     pub fn convert_in<A: Float, B: Float>(&mut self, op: A, rounding: Rounding) -> B {
         let x = self.unpack_cv(op);
-        let alternative = B::BITS == 16 && self.fpcr & fpcr::AHP != 0;
+        let alternative = B::IS_HALF && self.fpcr & fpcr::AHP != 0;
         match x.kind {
             Kind::SNaN | Kind::QNaN => {
                 if x.kind == Kind::SNaN || alternative {

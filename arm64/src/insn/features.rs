@@ -253,6 +253,18 @@ pub const FEATURES: &[Feature] = &[
         ],
     ),
     feature(
+        "FEAT_BF16",
+        fields::ISAR1_BF16,
+        1,
+        &[
+            (0xbf60_fc00, 0x2e40_fc00), // BFDOT, BFMLALB, BFMLALT
+            (0xffe0_fc00, 0x6e40_ec00), // BFMMLA
+            (0xbf40_f400, 0x0f40_f000), // by element
+            (0xffff_fc00, 0x1e63_4000), // BFCVT
+            (0xbfff_fc00, 0x0ea1_6800), // BFCVTN
+        ],
+    ),
+    feature(
         "FEAT_FCMA",
         fields::ISAR1_FCMA,
         1,

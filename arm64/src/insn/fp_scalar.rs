@@ -3,6 +3,7 @@
 
 use super::fp_lanes::*;
 use super::{Decoded, Operands, alu, fp_host};
+use crate::fp::bf16::Bf16;
 use crate::fp::{Float, Rounding};
 use crate::regs::{self, v_high, v_low};
 use crate::simd::immediate::expand_fp;
@@ -106,6 +107,7 @@ fn one_source(word: u32) -> Option<Decoded> {
         (0b000100, Format::Double) => def!(Arm64, "FCVT", convert, [1]),
         (0b000101, Format::Half) => def!(Arm64, "FCVT", convert, [2]),
         (0b000101, Format::Single) => def!(Arm64, "FCVT", convert, [3]),
+        (0b000110, Format::Double) => def!(Arm64, "BFCVT", convert, [6]),
         (0b000111, Format::Single) => def!(Arm64, "FCVT", convert, [4]),
         (0b000111, Format::Double) => def!(Arm64, "FCVT", convert, [5]),
         (0b001000, _) => scalar_form::<Frintn>(f),
@@ -152,7 +154,7 @@ fn converted<A: Float, B: Float>(cpu: &mut Cpu, [n, ..]: [u64; 4]) -> Result<u64
 const DOUBLE_TO_SINGLE: usize = 1;
 const SINGLE_TO_DOUBLE: usize = 3;
 
-static CONVERT: [Helper<Arm64>; 6] = [
+static CONVERT: [Helper<Arm64>; 7] = [
     Helper {
         name: "FCVT S, H",
         call: converted::<u16, u32>,
@@ -181,6 +183,11 @@ static CONVERT: [Helper<Arm64>; 6] = [
     Helper {
         name: "FCVT H, D",
         call: converted::<u64, u16>,
+        effects: EFFECTS,
+    },
+    Helper {
+        name: "BFCVT",
+        call: converted::<u32, Bf16>,
         effects: EFFECTS,
     },
 ];

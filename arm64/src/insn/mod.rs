@@ -11,6 +11,7 @@ pub mod dp_imm;
 pub mod dp_reg;
 pub mod exclusive;
 pub mod features;
+mod fp_bf16;
 mod fp_complex;
 mod fp_host;
 mod fp_lanes;
@@ -184,6 +185,7 @@ fn simd_fp(mode: u32, word: u32) -> Option<Decoded> {
         .or_else(|| fp_vector::decode(word))
         .or_else(|| fp_complex::decode(word))
         .or_else(|| fp_long::decode(word))
+        .or_else(|| fp_bf16::decode(word))
         .or_else(|| simd_move::decode(word))
         .or_else(|| simd_vector::decode(word))
         .or_else(|| simd_scalar::decode(word))

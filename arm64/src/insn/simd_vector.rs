@@ -88,7 +88,8 @@ fn three_same(word: u32) -> Option<Decoded> {
     same(word, op, size)
 }
 
-/// "Advanced SIMD three-register extension": FEAT_RDM, FEAT_DotProd and FEAT_I8MM.
+/// "Advanced SIMD three-register extension": FEAT_RDM, FEAT_DotProd, FEAT_I8MM, and of FEAT_BF16
+/// what does not look at FPCR.
 fn three_extra(word: u32) -> Option<Decoded> {
     let size = field(word, 22, 2);
     let q = word & 1 << 30 != 0;
@@ -101,6 +102,8 @@ fn three_extra(word: u32) -> Option<Decoded> {
         (0, 0b0100) if q => Op::Smmla,
         (1, 0b0100) if q => Op::Ummla,
         (0, 0b0101) if q => Op::Usmmla,
+        (1, 0b1101) if q && size == 1 => return same(word, Op::Bfmmla, 2),
+        (1, 0b1111) if size == 1 => return same(word, Op::Bfdot, 2),
         _ => return None,
     };
     same(word, op, size)
@@ -238,9 +241,10 @@ fn indexed(word: u32) -> Option<Decoded> {
         0b1110 => (pick(Op::Sdot, Op::Udot), false),
         0b1111 if unsigned => (Op::Sqrdmlsh, false),
         0b1111 => {
-            // The size tells which; the element is four bytes.
+            // The size tells which; the element is four bytes, or two BFloat16.
             let op = match size {
                 0b00 => Op::Sudot,
+                0b01 => Op::Bfdot,
                 0b10 => Op::Usdot,
                 _ => return None,
             };

@@ -1,7 +1,7 @@
 //! The table of vector operations: mnemonic, meaning, element sizes.
 
 use super::lane::Operands;
-use super::{arith, estimate, multiply, shift};
+use super::{arith, bf16, estimate, multiply, shift};
 use crate::crypto::{aes, sha1, sha256, sha512, sm3, sm4};
 
 /// An operation's function: reads its operands, sets `qc` if an element saturated, returns the
@@ -163,6 +163,8 @@ operations! {
     Smmla "SMMLA": only_s(multiply::matrix::<S, S>);
     Ummla "UMMLA": only_s(multiply::matrix::<U, U>);
     Usmmla "USMMLA": only_s(multiply::matrix::<U, S>);
+    Bfdot "BFDOT": only_s(bf16::dot);
+    Bfmmla "BFMMLA": only_s(bf16::matrix);
     // Three registers of different types.
     Saddl "SADDL": emitted(0b0111);
     Uaddl "UADDL": emitted(0b0111);

@@ -62,6 +62,13 @@ const WORDS: &[(u32, &str)] = &[
     (0x6e82_a420, "FEAT_I8MM"),    // UMMLA V0.4S, V1.16B, V2.16B
     (0x4e82_ac20, "FEAT_I8MM"),    // USMMLA V0.4S, V1.16B, V2.16B
     (0x4f22_f820, "FEAT_I8MM"),    // SUDOT V0.4S, V1.16B, V2.4B[3]
+    (0x6e42_fc20, "FEAT_BF16"),    // BFDOT V0.4S, V1.8H, V2.8H
+    (0x6ec2_fc20, "FEAT_BF16"),    // BFMLALT V0.4S, V1.8H, V2.8H
+    (0x6e42_ec20, "FEAT_BF16"),    // BFMMLA V0.4S, V1.8H, V2.8H
+    (0x4f62_f820, "FEAT_BF16"),    // BFDOT V0.4S, V1.8H, V2.2H[3]
+    (0x0ff2_f820, "FEAT_BF16"),    // BFMLALB V0.4S, V1.8H, V2.H[7]
+    (0x1e63_4020, "FEAT_BF16"),    // BFCVT H0, S1
+    (0x4ea1_6820, "FEAT_BF16"),    // BFCVTN2 V0.8H, V1.4S
     (0xd50b_7c21, "FEAT_DPB"),     // DC CVAP, X1
     (0xd500_417f, "FEAT_UAO"),     // MSR UAO, #1
     (0xd538_4281, "FEAT_UAO"),     // MRS X1, UAO

@@ -296,7 +296,7 @@ fields! {
     ISAR1_XS       = ID_AA64ISAR1 XS         59:56 U Lower   0;
     ISAR1_I8MM     = ID_AA64ISAR1 I8MM       55:52 U Lower   1;
     ISAR1_DGH      = ID_AA64ISAR1 DGH        51:48 U Lower   0;
-    ISAR1_BF16     = ID_AA64ISAR1 BF16       47:44 U Lower   0;
+    ISAR1_BF16     = ID_AA64ISAR1 BF16       47:44 U Lower   1;
     ISAR1_SPECRES  = ID_AA64ISAR1 SPECRES    43:40 U Lower   0;
     ISAR1_SB       = ID_AA64ISAR1 SB         39:36 U Lower   0;
     ISAR1_FRINTTS  = ID_AA64ISAR1 FRINTTS    35:32 U Lower   1;
