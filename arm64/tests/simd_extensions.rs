@@ -159,7 +159,7 @@ fn products_of_halves_are_added_to_singles() {
     assert_eq!((left.v, left.fpsr), (singles([0.5, 16.5, 0.5, 16.5]), 0));
     // FMLAL V0.4S, V1.4H, V2.H[7]; a signalling NaN is Invalid Operation.
     let left = run(0x4fb2_0820, 0, [d, n, 0x7d01 << 112, 0]);
-    let nan = u128::from(u32::MAX / 2 & !0x7f_ffff | 0x101 << 13 | 1 << 22);
+    let nan: u128 = 0x7f80_0000 | 0x101 << 13 | 1 << 22;
     assert_eq!(left.v, nan * 0x1_0000_0001_0000_0001_0000_0001);
     assert_eq!(left.fpsr, fpsr::IOC);
 }

@@ -68,8 +68,8 @@ mod tests {
         })
     }
 
-    /// `f` to 64 binary places: the largest `x` with `x^root <= prime << (64 * root)`, by comparing
-    /// products of 32-bit digits.
+    /// The first 64 bits of the fractional part of a prime's root: the low bits of the largest `x` with
+    /// `x^root < prime << (64 * root)`, in digits of 32 bits.
     fn root(prime: u64, root: usize) -> u64 {
         let product = |a: &[u64], b: &[u64]| {
             let mut digits = vec![0u64; a.len() + b.len()];

@@ -213,6 +213,9 @@ pub const FEATURES: &[Feature] = &[
             (0xbff8_fc00, 0x0f00_fc00), // FMOV (immediate)
             (0x9ff0_e400, 0x0f10_e400), // fixed point
             (0xdff0_e400, 0x5f10_e400),
+            (0xbfe0_e400, 0x2e40_c400), // FCMLA
+            (0xbfe0_ec00, 0x2e40_e400), // FCADD
+            (0xbfc0_9400, 0x2f40_1000), // FCMLA (by element)
         ],
     ),
     feature(

@@ -52,7 +52,7 @@ const WORDS: &[(u32, &str)] = &[
     (0x6e21_f820, "FEAT_FRINTTS"), // FRINT64X V0.4S, V1.4S
     (0x1e7e_0020, "FEAT_JSCVT"),   // FJCVTZS W0, D1
     (0x6ec2_cc20, "FEAT_FCMA"),    // FCMLA V0.2D, V1.2D, V2.2D, #90
-    (0x6e42_f420, "FEAT_FCMA"),    // FCADD V0.8H, V1.8H, V2.8H, #270
+    (0x6e82_f420, "FEAT_FCMA"),    // FCADD V0.4S, V1.4S, V2.4S, #270
     (0x6f82_7820, "FEAT_FCMA"),    // FCMLA V0.4S, V1.4S, V2.S[1], #270
     (0x4ea2_ec20, "FEAT_FHM"),     // FMLSL V0.4S, V1.4H, V2.4H
     (0x2e22_cc20, "FEAT_FHM"),     // FMLAL2 V0.2S, V1.2H, V2.2H
@@ -76,6 +76,13 @@ const WORDS: &[(u32, &str)] = &[
     (0xd518_4261, "FEAT_PAN"),     // MSR PAN, X1
     (0xd503_413f, "FEAT_SSBS2"),   // MSR SSBS, #1
     (0xd53b_42c1, "FEAT_SSBS2"),   // MRS X1, SSBS
+];
+
+/// Words of two features: complex numbers of half precision take FEAT_FP16, too.
+const HALF_COMPLEX: &[u32] = &[
+    0x2e42_c420, // FCMLA V0.4H, V1.4H, V2.4H, #0
+    0x6e42_f420, // FCADD V0.8H, V1.8H, V2.8H, #270
+    0x2f62_1020, // FCMLA V0.4H, V1.4H, V2.H[1], #0
 ];
 
 /// Words that look like those, and are of the base architecture.
@@ -131,6 +138,12 @@ fn each_word_belongs_to_its_feature_alone() {
         let of: Vec<_> = FEATURES.iter().filter(|f| f.has(*word)).collect();
         let names: Vec<_> = of.iter().map(|feature| feature.name).collect();
         assert_eq!(names, [*name], "{word:#x}");
+        assert_ne!(insn::decode(mode::EL1, *word).def.name, "UDF", "{word:#x}");
+    }
+    for word in HALF_COMPLEX {
+        let of = FEATURES.iter().filter(|f| f.has(*word));
+        let names: Vec<_> = of.map(|feature| feature.name).collect();
+        assert_eq!(names, ["FEAT_FP16", "FEAT_FCMA"], "{word:#x}");
         assert_ne!(insn::decode(mode::EL1, *word).def.name, "UDF", "{word:#x}");
     }
     for word in OTHERS {
@@ -189,7 +202,12 @@ fn half_precision_goes_with_the_field_of_floating_point() {
     let register = fields::PFR0_FP.register;
     let lower = fields::PFR0_ADVSIMD.set(fields::PFR0_FP.set(id.get(register), 0), 0);
     assert_eq!(id.set(register, lower), Ok(()));
-    assert_eq!(Hidden::of(hidden(&id, Fidelity::Strict)).features, bit);
+    let bits = hidden(&id, Fidelity::Strict);
+    assert_eq!(Hidden::of(bits).features, bit);
+    for word in HALF_COMPLEX {
+        assert_eq!(insn::decode(bits | mode::EL1, *word).def.name, "UDF");
+    }
+    assert_ne!(insn::decode(bits | mode::EL1, 0x6e82_f420).def.name, "UDF");
     assert_eq!(hidden(&super::tests::id(&[]), Fidelity::Strict), 0);
 }
 
@@ -203,4 +221,18 @@ fn what_the_model_lacks_is_undefined() {
         assert_eq!(insn::decode(bits, 0x1e7e_0020).def.name, "UDF"); // FJCVTZS W0, D1
         assert_ne!(insn::decode(bits, 0x4e22_d420).def.name, "UDF"); // FADD V0.4S, V1.4S, V2.4S
     }
+}
+
+/// What a feature adds to floating point and Advanced SIMD is trapped as all of it is.
+#[test]
+fn extensions_of_floating_point_are_trapped_with_it() {
+    let data_processing = |word: &u32| word >> 25 & 7 == 7;
+    let words = WORDS.iter().map(|(word, _)| word).chain(HALF_COMPLEX);
+    let mut trapped = 0;
+    for word in words.filter(|word| data_processing(word)) {
+        let name = insn::decode(mode::EL1 | mode::FP_TRAP, *word).def.name;
+        assert_eq!(name, "trapped FP", "{word:#x}");
+        trapped += 1;
+    }
+    assert!(trapped > 40, "{trapped}");
 }
