@@ -1,19 +1,28 @@
 //! SHA1C, SHA1P, SHA1M, SHA1H, SHA1SU0, SHA1SU1: four rounds of FIPS 180-4's SHA-1 a step.
 
 use crate::simd::{Lane, Operands};
+use std::ops::{BitAnd, BitOr, BitXor};
+
+/// A word of a hash's state: of 32 bits, or of 64 in SHA-512.
+pub(super) trait Bits:
+    Copy + BitAnd<Output = Self> + BitOr<Output = Self> + BitXor<Output = Self>
+{
+}
+impl Bits for u32 {}
+impl Bits for u64 {}
 
 /// `SHAchoose`.
-pub(super) fn choose(x: u32, y: u32, z: u32) -> u32 {
+pub(super) fn choose<T: Bits>(x: T, y: T, z: T) -> T {
     ((y ^ z) & x) ^ z
 }
 
 /// `SHAmajority`.
-pub(super) fn majority(x: u32, y: u32, z: u32) -> u32 {
+pub(super) fn majority<T: Bits>(x: T, y: T, z: T) -> T {
     (x & y) | ((x | y) & z)
 }
 
 /// `SHAparity`.
-fn parity(x: u32, y: u32, z: u32) -> u32 {
+pub(super) fn parity(x: u32, y: u32, z: u32) -> u32 {
     x ^ y ^ z
 }
 

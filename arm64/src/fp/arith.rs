@@ -1,7 +1,7 @@
 //! Arithmetic: addition to fused multiply-add.
 
-use super::round::{Real, product};
-use super::{Float, Fp, fpsr};
+use super::round::{Kind, Real, product};
+use super::{Float, Fp, Rounding, fpsr};
 
 impl Fp {
     /// "FPAdd": `a + b`.
@@ -65,6 +65,26 @@ impl Fp {
         match F::host_mul_add(self, addend, a, b) {
             Some(sum) => sum,
             None => self.soft_mul_add(addend, a, b),
+        }
+    }
+
+    /// "FPMulAddH": `addend + a * b` for halves `a` and `b`, rounded once.
+    pub fn mul_add_half(&mut self, addend: u32, a: u16, b: u16) -> u32 {
+        // A single holds the value of each half, and the payload of each NaN, as a normal number.
+        let (a, b) = (self.half_as_single(a), self.half_as_single(b));
+        self.mul_add(addend, a, b)
+    }
+
+    /// The same as a single; a signalling NaN stays one.
+    fn half_as_single(&mut self, op: u16) -> u32 {
+        let x = self.unpack(op);
+        match x.kind {
+            Kind::Zero => u32::zero(x.sign),
+            Kind::Number => self.round_in(x.real(), Rounding::Zero),
+            Kind::Infinity | Kind::QNaN | Kind::SNaN => {
+                let frac = op.frac() << (u32::FRAC - u16::FRAC);
+                u32::pack(x.sign, u32::EXP_MAX, frac)
+            }
         }
     }
 

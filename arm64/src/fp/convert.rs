@@ -12,7 +12,7 @@ impl Fp {
     /// "FPConvert" in a given rounding mode.
     pub fn convert_in<A: Float, B: Float>(&mut self, op: A, rounding: Rounding) -> B {
         let x = self.unpack_cv(op);
-        let alternative = B::BITS == 16 && self.fpcr & fpcr::AHP != 0;
+        let alternative = B::IS_HALF && self.fpcr & fpcr::AHP != 0;
         match x.kind {
             Kind::SNaN | Kind::QNaN => {
                 if x.kind == Kind::SNaN || alternative {
@@ -64,6 +64,55 @@ impl Fp {
                     sticky: false,
                 };
                 self.round_in(value, Rounding::Zero)
+            }
+        }
+    }
+
+    /// "FPRoundIntN": the nearest integral value in the same format, if a signed integer of `width`
+    /// bits (32 or 64) can hold it. What it cannot hold, infinities and NaNs are an invalid operation,
+    /// which gives the most negative such integer. A change of value counts as inexact.
+    pub fn round_int_n<F: Float>(&mut self, op: F, rounding: Rounding, width: u32) -> F {
+        // The exponent field of 2^(width - 1), whose negative is -2^(width - 1).
+        let least = || F::pack(true, (width as i32 - F::MIN_EXP) as u64, 0);
+        let before = *self;
+        let rounded = self.round_int(op, rounding, true);
+        let exponent = rounded.exp() as i32 - 1 + F::MIN_EXP;
+        if exponent < width as i32 - 1 || rounded == least() {
+            return rounded;
+        }
+        // Nothing that large is a denormal, and Inexact is not reported with Invalid Operation.
+        *self = before;
+        self.raise(fpsr::IOC);
+        least()
+    }
+
+    /// "FPToFixedJS": JavaScript's ToInt32, the integral part modulo 2^32, and whether that is the
+    /// operand's value: not for -0, and not for a denormal that was flushed to zero.
+    pub fn to_fixed_js(&mut self, op: u64) -> (u32, bool) {
+        let x = self.unpack(op);
+        match x.kind {
+            Kind::SNaN | Kind::QNaN | Kind::Infinity => {
+                self.raise(fpsr::IOC);
+                (0, false)
+            }
+            Kind::Zero => (0, op == 0),
+            Kind::Number => {
+                let (int, rest) = if x.exp >= 0 {
+                    // Beyond 32 places to the left, no bit is left of the 32.
+                    shift_out(u128::from(x.mant) << x.exp.min(64), false, 0)
+                } else {
+                    shift_out(x.mant.into(), false, x.exp.unsigned_abs())
+                };
+                let limit = (1 << 31) - u128::from(!x.sign);
+                let fits = int <= limit;
+                if !fits {
+                    self.raise(fpsr::IOC);
+                } else if rest.inexact() {
+                    self.raise(fpsr::IXC);
+                }
+                let low = int as u32;
+                let result = if x.sign { low.wrapping_neg() } else { low };
+                (result, fits && !rest.inexact())
             }
         }
     }

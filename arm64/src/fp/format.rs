@@ -14,6 +14,8 @@ pub trait Float: Copy + Eq + Debug + Send + Sync + 'static {
     const FRAC: u32;
     /// Width of the exponent field in bits: the pseudocode's E.
     const EXP: u32 = Self::BITS - Self::FRAC - 1;
+    /// Whether this is binary16, which has fields of FPCR to itself: FZ16 and AHP.
+    const IS_HALF: bool = false;
     /// The exponent of the smallest normal number: "minimum_exp" of FPRoundBase.
     const MIN_EXP: i32 = 2 - (1 << (Self::EXP - 1));
     /// The exponent field with every bit set, as an integer.
@@ -113,6 +115,7 @@ pub trait Float: Copy + Eq + Debug + Send + Sync + 'static {
 impl Float for u16 {
     const BITS: u32 = 16;
     const FRAC: u32 = 10;
+    const IS_HALF: bool = true;
     fn bits(self) -> u64 {
         self.into()
     }

@@ -2,7 +2,7 @@
 //! pseudocode ("FPAdd", "FPMulAdd", "FPRoundInt", ...) over the three formats of Armv8.2.
 //!
 //! A floating-point value is its bit pattern: `u16` is binary16, `u32` binary32, `u64` binary64
-//! (trait [`Float`]). Every operation is a method of [`Fp`], which holds the two registers that an
+//! (trait [`Float`]); BFloat16 is a type of its own ([`bf16::Bf16`]). Every operation is a method of [`Fp`], which holds the two registers that an
 //! operation reads and writes:
 //!
 //! ```text
@@ -18,9 +18,10 @@
 //! instead (module `host`); the tests run both ways and compare.
 //!
 //! What is not here, because the modelled processors lack it: trapped exceptions (FPCR.IOE and its
-//! fellows are RAZ/WI), FEAT_AFP, BFloat16.
+//! fellows are RAZ/WI), FEAT_AFP, FEAT_EBF16.
 
 mod arith;
+pub mod bf16;
 mod compare;
 mod convert;
 mod estimate;

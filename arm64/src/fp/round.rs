@@ -175,7 +175,7 @@ pub(super) fn product(a: Unpacked, b: Unpacked) -> Real {
 impl Fp {
     /// Whether denormals of format `F` are flushed to zero.
     pub(super) fn flushes<F: Float>(&self) -> bool {
-        self.fpcr & if F::BITS == 16 { fpcr::FZ16 } else { fpcr::FZ } != 0
+        self.fpcr & if F::IS_HALF { fpcr::FZ16 } else { fpcr::FZ } != 0
     }
 
     /// "FPUnpack".
@@ -185,7 +185,7 @@ impl Fp {
 
     /// "FPUnpackCV": FZ16 has no effect, AHP has.
     pub(super) fn unpack_cv<F: Float>(&mut self, op: F) -> Unpacked {
-        let half = F::BITS == 16;
+        let half = F::IS_HALF;
         self.unpack_base(
             op,
             !half && self.flushes::<F>(),
@@ -208,7 +208,7 @@ impl Fp {
                 return special(Kind::Zero);
             }
             if flush {
-                if F::BITS != 16 {
+                if !F::IS_HALF {
                     self.raise(fpsr::IDC);
                 }
                 return special(Kind::Zero);
@@ -275,7 +275,7 @@ impl Fp {
 
     /// "FPRoundCV": FZ16 has no effect, AHP has. `value` is not zero.
     pub(super) fn round_cv<F: Float>(&mut self, value: Real, rounding: Rounding) -> F {
-        let half = F::BITS == 16;
+        let half = F::IS_HALF;
         let alternative = half && self.fpcr & fpcr::AHP != 0;
         self.round_base(value, rounding, !half && self.flushes::<F>(), alternative)
     }

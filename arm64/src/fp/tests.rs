@@ -419,3 +419,54 @@ fn halves_widen_exactly() {
         assert_eq!(fp.fpsr & !fpsr::IOC, 0);
     }
 }
+
+#[test]
+fn rounding_to_an_integer_of_a_size() {
+    let round = |op: f64, width| {
+        let (result, flags) = under(0, |fp| fp.round_int_n(op.to_bits(), Rounding::Zero, width));
+        (f64::from_bits(result), flags)
+    };
+    let least = -2147483648.0;
+    assert_eq!(round(2147483647.5, 32), (2147483647.0, fpsr::IXC));
+    assert_eq!(round(-2147483648.5, 32), (least, fpsr::IXC));
+    assert_eq!(round(least, 32), (least, 0));
+    assert_eq!(round(2147483648.0, 32), (least, fpsr::IOC));
+    assert_eq!(round(-2147483649.5, 32), (least, fpsr::IOC));
+    assert_eq!(round(f64::NAN, 32), (least, fpsr::IOC));
+    assert_eq!(round(f64::INFINITY, 64), (i64::MIN as f64, fpsr::IOC));
+    assert_eq!(round(i64::MIN as f64, 64), (i64::MIN as f64, 0));
+    assert_eq!(round(-0.5, 64).0.to_bits(), NEG);
+    // Up, beyond the range.
+    let up = under(0, |fp| {
+        fp.round_int_n(2147483647.5f64.to_bits(), Rounding::PosInf, 32)
+    });
+    assert_eq!(up, (least.to_bits(), fpsr::IOC));
+    let single = under(0, |fp| fp.round_int_n(3e9f32.to_bits(), Rounding::Zero, 32));
+    assert_eq!(single, ((least as f32).to_bits(), fpsr::IOC));
+    let single = under(0, |fp| {
+        fp.round_int_n(f32::NAN.to_bits(), Rounding::Zero, 64)
+    });
+    assert_eq!(single, ((i64::MIN as f32).to_bits(), fpsr::IOC));
+}
+
+#[test]
+fn integers_of_javascript() {
+    let js = |op: f64| {
+        let ((result, exact), flags) = under(0, |fp| fp.to_fixed_js(op.to_bits()));
+        (result as i32, exact, flags)
+    };
+    assert_eq!(js(-7.0), (-7, true, 0));
+    assert_eq!(js(-7.5), (-7, false, fpsr::IXC));
+    assert_eq!(js(0.0), (0, true, 0));
+    assert_eq!(js(-0.0), (0, false, 0));
+    assert_eq!(js(-2147483648.0), (i32::MIN, true, 0));
+    assert_eq!(js(2147483648.0), (i32::MIN, false, fpsr::IOC));
+    assert_eq!(js(4294967297.5), (1, false, fpsr::IOC));
+    assert_eq!(js(-4294967297.0), (-1, false, fpsr::IOC));
+    assert_eq!(js(1e300), (0, false, fpsr::IOC));
+    assert_eq!(js(f64::NAN), (0, false, fpsr::IOC));
+    assert_eq!(js(f64::NEG_INFINITY), (0, false, fpsr::IOC));
+    let flushed = under(fpcr::FZ, |fp| fp.to_fixed_js(1));
+    assert_eq!(flushed, ((0, false), fpsr::IDC));
+    assert_eq!(under(0, |fp| fp.to_fixed_js(1)), ((0, false), fpsr::IXC));
+}

@@ -179,6 +179,45 @@ pub const FEATURES: &[Feature] = &[
         ],
     ),
     feature(
+        "FEAT_SHA512",
+        fields::ISAR0_SHA2,
+        2,
+        &[
+            (0xffe0_f800, 0xce60_8000), // SHA512H, SHA512H2
+            (0xffe0_fc00, 0xce60_8800), // SHA512SU1
+            (0xffff_fc00, 0xcec0_8000), // SHA512SU0
+        ],
+    ),
+    feature(
+        "FEAT_SHA3",
+        fields::ISAR0_SHA3,
+        1,
+        &[
+            (0xffc0_8000, 0xce00_0000), // EOR3, BCAX
+            (0xffe0_fc00, 0xce60_8c00), // RAX1
+            (0xffe0_0000, 0xce80_0000), // XAR
+        ],
+    ),
+    feature(
+        "FEAT_SM3",
+        fields::ISAR0_SM3,
+        1,
+        &[
+            (0xffe0_8000, 0xce40_0000), // SM3SS1
+            (0xffe0_c000, 0xce40_8000), // SM3TT1A and the like
+            (0xffe0_f800, 0xce60_c000), // SM3PARTW1, SM3PARTW2
+        ],
+    ),
+    feature(
+        "FEAT_SM4",
+        fields::ISAR0_SM4,
+        1,
+        &[
+            (0xffff_fc00, 0xcec0_8400), // SM4E
+            (0xffe0_fc00, 0xce60_c800), // SM4EKEY
+        ],
+    ),
+    feature(
         "FEAT_FP16",
         fields::PFR0_FP,
         1,
@@ -197,6 +236,68 @@ pub const FEATURES: &[Feature] = &[
             (0xbff8_fc00, 0x0f00_fc00), // FMOV (immediate)
             (0x9ff0_e400, 0x0f10_e400), // fixed point
             (0xdff0_e400, 0x5f10_e400),
+            (0xbfe0_e400, 0x2e40_c400), // FCMLA
+            (0xbfe0_ec00, 0x2e40_e400), // FCADD
+            (0xbfc0_9400, 0x2f40_1000), // FCMLA (by element)
+        ],
+    ),
+    feature(
+        "FEAT_FRINTTS",
+        fields::ISAR1_FRINTTS,
+        1,
+        &[
+            (0xffbe_7c00, 0x1e28_4000), // scalar
+            (0x9fbf_ec00, 0x0e21_e800),
+        ],
+    ),
+    feature(
+        "FEAT_JSCVT",
+        fields::ISAR1_JSCVT,
+        1,
+        &[(0xffff_fc00, 0x1e7e_0000)],
+    ),
+    feature(
+        "FEAT_FHM",
+        fields::ISAR0_FHM,
+        1,
+        &[
+            (0xbf60_fc00, 0x0e20_ec00), // FMLAL, FMLSL
+            (0xbf60_fc00, 0x2e20_cc00), // FMLAL2, FMLSL2
+            (0xbfc0_b400, 0x0f80_0000), // by element
+            (0xbfc0_b400, 0x2f80_8000),
+        ],
+    ),
+    feature(
+        "FEAT_I8MM",
+        fields::ISAR1_I8MM,
+        1,
+        &[
+            (0xbfe0_fc00, 0x0e80_9c00), // USDOT
+            (0xdfe0_fc00, 0x4e80_a400), // SMMLA, UMMLA
+            (0xffe0_fc00, 0x4e80_ac00), // USMMLA
+            (0xbf40_f400, 0x0f00_f000), // SUDOT, USDOT (by element)
+        ],
+    ),
+    feature(
+        "FEAT_BF16",
+        fields::ISAR1_BF16,
+        1,
+        &[
+            (0xbf60_fc00, 0x2e40_fc00), // BFDOT, BFMLALB, BFMLALT
+            (0xffe0_fc00, 0x6e40_ec00), // BFMMLA
+            (0xbf40_f400, 0x0f40_f000), // by element
+            (0xffff_fc00, 0x1e63_4000), // BFCVT
+            (0xbfff_fc00, 0x0ea1_6800), // BFCVTN
+        ],
+    ),
+    feature(
+        "FEAT_FCMA",
+        fields::ISAR1_FCMA,
+        1,
+        &[
+            (0xbf20_e400, 0x2e00_c400), // FCMLA
+            (0xbf20_ec00, 0x2e00_e400), // FCADD
+            (0xbf00_9400, 0x2f00_1000), // by element
         ],
     ),
     feature(
@@ -205,6 +306,12 @@ pub const FEATURES: &[Feature] = &[
         1,
         &[(0xffff_ffe0, 0xd50b_7c20)],
     ), // DC CVAP
+    feature(
+        "FEAT_DPB2",
+        fields::ISAR1_DPB,
+        2,
+        &[(0xffff_ffe0, 0xd50b_7d20)],
+    ), // DC CVADP
     with_pstate(
         feature(
             "FEAT_UAO",

@@ -130,6 +130,10 @@ operations! {
     Frinta "FRINTA": |fp, [_, n, _], _| fp.round_int(n, Rounding::TieAway, false);
     Frintx "FRINTX": |fp, [_, n, _], _| fp.round_int(n, fp.rounding_mode(), true);
     Frinti "FRINTI": |fp, [_, n, _], _| fp.round_int(n, fp.rounding_mode(), false);
+    Frint32z "FRINT32Z": |fp, [_, n, _], _| fp.round_int_n(n, Rounding::Zero, 32);
+    Frint32x "FRINT32X": |fp, [_, n, _], _| fp.round_int_n(n, fp.rounding_mode(), 32);
+    Frint64z "FRINT64Z": |fp, [_, n, _], _| fp.round_int_n(n, Rounding::Zero, 64);
+    Frint64x "FRINT64X": |fp, [_, n, _], _| fp.round_int_n(n, fp.rounding_mode(), 64);
     // Conversions within an element's size; the immediate counts fraction bits.
     Fcvtns "FCVTNS": |fp, [_, n, _], _| to_fixed(fp, n, 0, false, Rounding::TieEven);
     Fcvtnu "FCVTNU": |fp, [_, n, _], _| to_fixed(fp, n, 0, true, Rounding::TieEven);
@@ -305,6 +309,30 @@ forms! {
     scalar_pairwise_form SCALAR_PAIRWISE;
     /// On all elements of Rn.
     across_form ACROSS;
+}
+
+/// The operation on all elements of format `F` in 64 bits, without an immediate.
+#[inline(always)]
+pub(super) fn on_elements<E: Emit<Arch = Arm64>, F: Float, O: Operation>(
+    e: &mut E,
+    operands: [E::Val; 3],
+) -> Result<E::Val, E::Stop> {
+    let imm = e.imm(0);
+    apply::<E, F, O, true>(e, Shapes::<F, O>::ON_VECTOR, operands, imm)
+}
+
+/// Write a vector of the length that Q says, of which the function makes half 0 and half 1.
+#[inline(always)]
+pub(super) fn write_vector<E: Emit<Arch = Arm64>>(
+    e: &mut E,
+    o: &Operands,
+    mut half: impl FnMut(&mut E, usize) -> Result<E::Val, E::Stop>,
+) -> Result<(), E::Stop> {
+    let low = half(e, 0)?;
+    let high = if o.bit(30) { half(e, 1)? } else { e.imm(0) };
+    e.put(v_low(o.rd()), low);
+    e.put(v_high(o.rd()), high);
+    Ok(())
 }
 
 /// Write a scalar: the rest of the register is cleared.

@@ -3,6 +3,7 @@
 
 use super::fp_lanes::*;
 use super::{Decoded, Operands, alu, fp_host};
+use crate::fp::bf16::Bf16;
 use crate::fp::{Float, Rounding};
 use crate::regs::{self, v_high, v_low};
 use crate::simd::immediate::expand_fp;
@@ -106,6 +107,7 @@ fn one_source(word: u32) -> Option<Decoded> {
         (0b000100, Format::Double) => def!(Arm64, "FCVT", convert, [1]),
         (0b000101, Format::Half) => def!(Arm64, "FCVT", convert, [2]),
         (0b000101, Format::Single) => def!(Arm64, "FCVT", convert, [3]),
+        (0b000110, Format::Double) => def!(Arm64, "BFCVT", convert, [6]),
         (0b000111, Format::Single) => def!(Arm64, "FCVT", convert, [4]),
         (0b000111, Format::Double) => def!(Arm64, "FCVT", convert, [5]),
         (0b001000, _) => scalar_form::<Frintn>(f),
@@ -115,6 +117,11 @@ fn one_source(word: u32) -> Option<Decoded> {
         (0b001100, _) => scalar_form::<Frinta>(f),
         (0b001110, _) => scalar_form::<Frintx>(f),
         (0b001111, _) => scalar_form::<Frinti>(f),
+        (0b010000.., Format::Half) => return None,
+        (0b010000, _) => scalar_form::<Frint32z>(f),
+        (0b010001, _) => scalar_form::<Frint32x>(f),
+        (0b010010, _) => scalar_form::<Frint64z>(f),
+        (0b010011, _) => scalar_form::<Frint64x>(f),
         _ => return None,
     };
     Some((def, 0))
@@ -147,7 +154,7 @@ fn converted<A: Float, B: Float>(cpu: &mut Cpu, [n, ..]: [u64; 4]) -> Result<u64
 const DOUBLE_TO_SINGLE: usize = 1;
 const SINGLE_TO_DOUBLE: usize = 3;
 
-static CONVERT: [Helper<Arm64>; 6] = [
+static CONVERT: [Helper<Arm64>; 7] = [
     Helper {
         name: "FCVT S, H",
         call: converted::<u16, u32>,
@@ -176,6 +183,11 @@ static CONVERT: [Helper<Arm64>; 6] = [
     Helper {
         name: "FCVT H, D",
         call: converted::<u64, u16>,
+        effects: EFFECTS,
+    },
+    Helper {
+        name: "BFCVT",
+        call: converted::<u32, Bf16>,
         effects: EFFECTS,
     },
 ];
@@ -439,6 +451,9 @@ fn fixed_point(word: u32) -> Option<Decoded> {
 fn integer(word: u32) -> Option<Decoded> {
     let sf = word >> 31 == 1;
     let (rmode, opcode) = (field(word, 19, 2), field(word, 16, 3));
+    if word & 0xffff_fc00 == 0x1e7e_0000 {
+        return Some((def!(Arm64, "FJCVTZS", to_javascript), 0));
+    }
     if opcode >= 0b110 {
         return general_move(word, sf, rmode, opcode == 0b111);
     }
@@ -508,6 +523,27 @@ fn to_general<E: Emit<Arch = Arm64>, F: Float>(e: &mut E, o: &Operands) -> Resul
         None => e.helper(helper, arguments)?,
     };
     regs::write_x(e, o.rd(), result);
+    Ok(())
+}
+
+/// The helper of FJCVTZS: the result, and above it, in bit 32, Z.
+static TO_JAVASCRIPT: Helper<Arm64> = Helper {
+    name: "FPToFixedJS",
+    call: |cpu, [n, ..]| {
+        let (result, exact) = with_fp(cpu, |fp| fp.to_fixed_js(n));
+        Ok(u64::from(result) | u64::from(exact) << 32)
+    },
+    effects: EFFECTS,
+};
+
+/// FJCVTZS: sets Z, and clears N, C and V.
+fn to_javascript<E: Emit<Arch = Arm64>>(e: &mut E, o: &Operands) -> Result<(), E::Stop> {
+    let n = e.get(v_low(o.rn()));
+    let both = e.call(&TO_JAVASCRIPT, &[n])?;
+    let z = e.shr_imm(both, 32);
+    let nzcv = e.shl_imm(z, 2);
+    set_flags(e, nzcv);
+    regs::write(e, o.rd(), both, false);
     Ok(())
 }
 

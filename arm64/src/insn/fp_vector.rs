@@ -4,6 +4,7 @@
 
 use super::fp_lanes::*;
 use super::{Decoded, Operands};
+use crate::fp::bf16::Bf16;
 use crate::fp::{Float, Rounding};
 use crate::regs::{v_high, v_low};
 use crate::{Arm64, Cpu};
@@ -130,10 +131,15 @@ impl Class {
         let def = match (field(self.word, 12, 5), self.u, self.a, double) {
             (0b10110, 0, 0, false) if !self.scalar => def!(Arm64, "FCVTN", narrow, [0]),
             (0b10110, 0, 0, true) if !self.scalar => def!(Arm64, "FCVTN", narrow, [1]),
+            (0b10110, 0, 1, false) if !self.scalar => def!(Arm64, "BFCVTN", narrow, [3]),
             (0b10110, 1, 0, true) if self.scalar => def!(Arm64, "FCVTXN (scalar)", fcvtxn_scalar),
             (0b10110, 1, 0, true) => def!(Arm64, "FCVTXN", narrow, [2]),
             (0b10111, 0, 0, false) if !self.scalar => def!(Arm64, "FCVTL", widen, [false]),
             (0b10111, 0, 0, true) if !self.scalar => def!(Arm64, "FCVTL", widen, [true]),
+            (0b11110, 0, 0, _) => self.vectors::<Frint32z>(self.size()?)?,
+            (0b11110, 1, 0, _) => self.vectors::<Frint32x>(self.size()?)?,
+            (0b11111, 0, 0, _) => self.vectors::<Frint64z>(self.size()?)?,
+            (0b11111, 1, 0, _) => self.vectors::<Frint64x>(self.size()?)?,
             _ => return self.unary(self.size()?),
         };
         Some((def, 0))
@@ -326,7 +332,7 @@ fn widened<A: Float, B: Float>(cpu: &mut Cpu, [low, ..]: [u64; 4]) -> Result<u64
     }))
 }
 
-static NARROW: [Helper<Arm64>; 3] = [
+static NARROW: [Helper<Arm64>; 4] = [
     Helper {
         name: "FCVTN.S",
         call: narrowed::<u32, u16, false>,
@@ -340,6 +346,11 @@ static NARROW: [Helper<Arm64>; 3] = [
     Helper {
         name: "FCVTXN",
         call: narrowed::<u64, u32, true>,
+        effects: EFFECTS,
+    },
+    Helper {
+        name: "BFCVTN",
+        call: narrowed::<u32, Bf16, false>,
         effects: EFFECTS,
     },
 ];

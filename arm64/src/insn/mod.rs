@@ -12,8 +12,11 @@ pub mod dp_reg;
 pub mod exclusive;
 pub mod features;
 mod flags;
+mod fp_bf16;
+mod fp_complex;
 mod fp_host;
 mod fp_lanes;
+mod fp_long;
 pub mod fp_scalar;
 pub mod fp_vector;
 pub mod info;
@@ -182,6 +185,9 @@ fn decode_group(mode: u32, word: u32) -> Option<Decoded> {
 fn simd_fp(mode: u32, word: u32) -> Option<Decoded> {
     let decoded = fp_scalar::decode(word)
         .or_else(|| fp_vector::decode(word))
+        .or_else(|| fp_complex::decode(word))
+        .or_else(|| fp_long::decode(word))
+        .or_else(|| fp_bf16::decode(word))
         .or_else(|| simd_move::decode(word))
         .or_else(|| simd_vector::decode(word))
         .or_else(|| simd_scalar::decode(word))

@@ -103,14 +103,14 @@ pub(super) fn pacga<E: Emit<Arch = Arm64>>(e: &mut E, o: &Operands) -> Result<()
 
 /// The hints, by CRm and op2.
 pub(super) fn hint(o: &Operands) -> Option<Definition> {
-    Some(match o.bits(5, 7) {
-        0b0000_111 => def!(Arm64, "XPACLRI", xpaclri),
-        0b0001_000 | 0b0001_010 => def!(Arm64, "PACIA1716", by_hint, [true]),
-        0b0001_100 | 0b0001_110 => def!(Arm64, "AUTIA1716", by_hint, [false]),
-        0b0011_000 | 0b0011_010 => def!(Arm64, "PACIAZ", by_hint, [true]),
-        0b0011_001 | 0b0011_011 => def!(Arm64, "PACIASP", by_hint, [true]),
-        0b0011_100 | 0b0011_110 => def!(Arm64, "AUTIAZ", by_hint, [false]),
-        0b0011_101 | 0b0011_111 => def!(Arm64, "AUTIASP", by_hint, [false]),
+    Some(match (o.bits(8, 4), o.bits(5, 3)) {
+        (0b0000, 0b111) => def!(Arm64, "XPACLRI", xpaclri),
+        (0b0001, 0b000) | (0b0001, 0b010) => def!(Arm64, "PACIA1716", by_hint, [true]),
+        (0b0001, 0b100) | (0b0001, 0b110) => def!(Arm64, "AUTIA1716", by_hint, [false]),
+        (0b0011, 0b000) | (0b0011, 0b010) => def!(Arm64, "PACIAZ", by_hint, [true]),
+        (0b0011, 0b001) | (0b0011, 0b011) => def!(Arm64, "PACIASP", by_hint, [true]),
+        (0b0011, 0b100) | (0b0011, 0b110) => def!(Arm64, "AUTIAZ", by_hint, [false]),
+        (0b0011, 0b101) | (0b0011, 0b111) => def!(Arm64, "AUTIASP", by_hint, [false]),
         _ => return None,
     })
 }

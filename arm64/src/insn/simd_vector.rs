@@ -88,16 +88,25 @@ fn three_same(word: u32) -> Option<Decoded> {
     same(word, op, size)
 }
 
-/// "Advanced SIMD three-register extension": FEAT_RDM and FEAT_DotProd.
+/// "Advanced SIMD three-register extension": FEAT_RDM, FEAT_DotProd, FEAT_I8MM, and of FEAT_BF16
+/// what does not look at FPCR.
 fn three_extra(word: u32) -> Option<Decoded> {
+    let size = field(word, 22, 2);
+    let q = word & 1 << 30 != 0;
     let op = match (field(word, 29, 1), field(word, 11, 4)) {
         (1, 0b0000) => Op::Sqrdmlah,
         (1, 0b0001) => Op::Sqrdmlsh,
         (0, 0b0010) => Op::Sdot,
         (1, 0b0010) => Op::Udot,
+        (0, 0b0011) => Op::Usdot,
+        (0, 0b0100) if q => Op::Smmla,
+        (1, 0b0100) if q => Op::Ummla,
+        (0, 0b0101) if q => Op::Usmmla,
+        (1, 0b1101) if q && size == 1 => return same(word, Op::Bfmmla, 2),
+        (1, 0b1111) if size == 1 => return same(word, Op::Bfdot, 2),
         _ => return None,
     };
-    same(word, op, field(word, 22, 2))
+    same(word, op, size)
 }
 
 /// "Advanced SIMD three different".
@@ -213,7 +222,7 @@ pub(super) fn element(word: u32, size: u32) -> Option<(u32, u32)> {
 
 /// "Advanced SIMD vector x indexed element", without floating point.
 fn indexed(word: u32) -> Option<Decoded> {
-    let size = field(word, 22, 2);
+    let mut size = field(word, 22, 2);
     let q = word & 1 << 30 != 0;
     let unsigned = field(word, 29, 1) != 0;
     let pick = |signed, other| if unsigned { other } else { signed };
@@ -231,6 +240,17 @@ fn indexed(word: u32) -> Option<Decoded> {
         0b1101 => (pick(Op::Sqrdmulh, Op::Sqrdmlah), false),
         0b1110 => (pick(Op::Sdot, Op::Udot), false),
         0b1111 if unsigned => (Op::Sqrdmlsh, false),
+        0b1111 => {
+            // The size tells which; the element is four bytes, or two BFloat16.
+            let op = match size {
+                0b00 => Op::Sudot,
+                0b01 => Op::Bfdot,
+                0b10 => Op::Usdot,
+                _ => return None,
+            };
+            size = 2;
+            (op, false)
+        }
         _ => return None,
     };
     let (register, index) = element(word, size)?;

@@ -15,11 +15,12 @@
 //! caller. Lanes that a caller has zeroed never set QC, so a 64-bit or scalar form needs only to
 //! zero what it does not use.
 //!
-//! Floating-point arithmetic is not here.
+//! Floating-point arithmetic is not here, but for [`bf16`], which has no use for FPCR and FPSR.
 
 #![forbid(unsafe_code)]
 
 pub mod arith;
+pub mod bf16;
 pub mod estimate;
 pub mod immediate;
 pub mod lane;

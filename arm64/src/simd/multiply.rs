@@ -59,16 +59,34 @@ pub fn qrdmlsh<L: Widen>(o: &mut Operands) -> u128 {
     })
 }
 
-/// SDOT, UDOT: each word of `d` gains the four products of the bytes in its place.
-pub fn dot<const UNSIGNED: bool>(o: &mut Operands) -> u128 {
+/// The sum of the products of corresponding bytes.
+#[inline(always)]
+fn sum_of_products<const N_UNSIGNED: bool, const M_UNSIGNED: bool>(n: &[u8], m: &[u8]) -> i128 {
+    let pairs = n.iter().zip(m);
+    pairs
+        .map(|(n, m)| n.int::<N_UNSIGNED>() * m.int::<M_UNSIGNED>())
+        .sum()
+}
+
+/// SDOT, UDOT, USDOT, SUDOT: each word of `d` gains the four products of the bytes in its place.
+pub fn dot<const N_UNSIGNED: bool, const M_UNSIGNED: bool>(o: &mut Operands) -> u128 {
     let (n, m) = (u8::split(o.n), u8::split(o.m));
     let mut d = u32::split(o.d);
     for (d, (n, m)) in d.iter_mut().zip(n.chunks_exact(4).zip(m.chunks_exact(4))) {
-        let products = n
-            .iter()
-            .zip(m)
-            .map(|(n, m)| n.int::<UNSIGNED>() * m.int::<UNSIGNED>());
-        *d = u32::of(d.uint() + products.sum::<i128>());
+        *d = u32::of(d.uint() + sum_of_products::<N_UNSIGNED, M_UNSIGNED>(n, m));
+    }
+    u32::join(d)
+}
+
+/// SMMLA, UMMLA, USMMLA, "MatMulAdd": `d`, of two rows of two words, gains the product of `n`, of two
+/// rows of eight bytes, and the transpose of `m`.
+pub fn matrix<const N_UNSIGNED: bool, const M_UNSIGNED: bool>(o: &mut Operands) -> u128 {
+    let (n, m) = (u8::split(o.n), u8::split(o.m));
+    let mut d = u32::split(o.d);
+    for (rows, n) in d.chunks_exact_mut(2).zip(n.chunks_exact(8)) {
+        for (d, m) in rows.iter_mut().zip(m.chunks_exact(8)) {
+            *d = u32::of(d.uint() + sum_of_products::<N_UNSIGNED, M_UNSIGNED>(n, m));
+        }
     }
     u32::join(d)
 }
@@ -163,8 +181,30 @@ mod tests {
     #[test]
     fn dot_products() {
         let o = &mut dnm(1, 0xff02_0304, 0x0101_0101);
-        assert_eq!(dot::<true>(o), 1 + 255 + 9);
-        assert_eq!(dot::<false>(o), 9);
+        assert_eq!(dot::<true, true>(o), 1 + 255 + 9);
+        assert_eq!(dot::<false, false>(o), 9);
+        let o = &mut dnm(1, 0xff, 0x80);
+        assert_eq!(dot::<true, false>(o), 0xffff_8081);
+        assert_eq!(dot::<false, true>(o), 0xffff_ff81);
+    }
+
+    #[test]
+    fn matrix_products() {
+        // Rows of n: (1, 2, 0...), (0x80, 0...); of m: (3, 4, 0...), (0xff, 0...).
+        let o = &mut dnm(10, 0x80 << 64 | 0x0201, 0xff << 64 | 0x0403);
+        assert_eq!(
+            matrix::<true, true>(o),
+            u32::join([10 + 3 + 8, 255, 0x180, 0x7f80])
+        );
+        let minus = |x: u32| x.wrapping_neg();
+        assert_eq!(
+            matrix::<false, false>(o),
+            u32::join([21, minus(1), minus(0x180), 0x80])
+        );
+        assert_eq!(
+            matrix::<true, false>(o),
+            u32::join([21, minus(1), 0x180, minus(0x80)])
+        );
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! The table of vector operations: mnemonic, meaning, element sizes.
 
 use super::lane::Operands;
-use super::{arith, estimate, multiply, shift};
-use crate::crypto::{aes, sha1, sha256};
+use super::{arith, bf16, estimate, multiply, shift};
+use crate::crypto::{aes, sha1, sha256, sha512, sm3, sm4};
 
 /// An operation's function: reads its operands, sets `qc` if an element saturated, returns the
 /// result before it is cut to the destination's length.
@@ -50,6 +50,7 @@ macro_rules! operations {
     (@d $p:ident::$f:ident $($c:expr),*) => { Row::Kernels([None, None, None, Some($p::$f::<u64, $($c),*>)]) };
     (@only_b $f:path) => { Row::Kernels([Some($f), None, None, None]) };
     (@only_s $f:path) => { Row::Kernels([None, None, Some($f), None]) };
+    (@only_d $f:path) => { Row::Kernels([None, None, None, Some($f)]) };
     (@b_and_d $b:path, $d:path) => { Row::Kernels([Some($b), None, None, Some($d)]) };
 }
 
@@ -72,8 +73,8 @@ impl Op {
     /// The function for elements of `8 << size` bits, or `None` where the instruction set reserves
     /// that size, and for an operation that is emitted.
     ///
-    /// Operations on whole vectors (bitwise ones, EXT, AES) exist under size 0 only, SHA and dot
-    /// products under size 2.
+    /// Operations on whole vectors (bitwise ones, EXT, AES) exist under size 0 only, SHA, dot and matrix
+    /// products under size 2, SHA512 under size 3.
     #[inline]
     pub fn kernel(self, size: u32) -> Option<Kernel> {
         match &ROWS[self as usize] {
@@ -152,11 +153,18 @@ operations! {
     Bsl "BSL": emitted(0b0001);
     Bit "BIT": emitted(0b0001);
     Bif "BIF": emitted(0b0001);
-    // The extension: rounding doubling accumulation, dot products.
+    // The extension: rounding doubling accumulation, dot products, matrices.
     Sqrdmlah "SQRDMLAH": hs(multiply::qrdmlah);
     Sqrdmlsh "SQRDMLSH": hs(multiply::qrdmlsh);
-    Sdot "SDOT": only_s(multiply::dot::<S>);
-    Udot "UDOT": only_s(multiply::dot::<U>);
+    Sdot "SDOT": only_s(multiply::dot::<S, S>);
+    Udot "UDOT": only_s(multiply::dot::<U, U>);
+    Usdot "USDOT": only_s(multiply::dot::<U, S>);
+    Sudot "SUDOT": only_s(multiply::dot::<S, U>);
+    Smmla "SMMLA": only_s(multiply::matrix::<S, S>);
+    Ummla "UMMLA": only_s(multiply::matrix::<U, U>);
+    Usmmla "USMMLA": only_s(multiply::matrix::<U, S>);
+    Bfdot "BFDOT": only_s(bf16::dot);
+    Bfmmla "BFMMLA": only_s(bf16::matrix);
     // Three registers of different types.
     Saddl "SADDL": emitted(0b0111);
     Uaddl "UADDL": emitted(0b0111);
@@ -265,6 +273,18 @@ operations! {
     Sha256h2 "SHA256H2": only_s(sha256::sha256h2);
     Sha256su0 "SHA256SU0": only_s(sha256::sha256su0);
     Sha256su1 "SHA256SU1": only_s(sha256::sha256su1);
+    Sha512h "SHA512H": only_d(sha512::sha512h);
+    Sha512h2 "SHA512H2": only_d(sha512::sha512h2);
+    Sha512su0 "SHA512SU0": only_d(sha512::sha512su0);
+    Sha512su1 "SHA512SU1": only_d(sha512::sha512su1);
+    Sm3tt1a "SM3TT1A": only_s(sm3::sm3tt1a);
+    Sm3tt1b "SM3TT1B": only_s(sm3::sm3tt1b);
+    Sm3tt2a "SM3TT2A": only_s(sm3::sm3tt2a);
+    Sm3tt2b "SM3TT2B": only_s(sm3::sm3tt2b);
+    Sm3partw1 "SM3PARTW1": only_s(sm3::sm3partw1);
+    Sm3partw2 "SM3PARTW2": only_s(sm3::sm3partw2);
+    Sm4e "SM4E": only_s(sm4::sm4e);
+    Sm4ekey "SM4EKEY": only_s(sm4::sm4ekey);
 }
 
 #[cfg(test)]

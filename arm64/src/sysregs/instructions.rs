@@ -117,6 +117,7 @@ pub static INSTRUCTIONS: &[Instruction] = &[
     el0(row([3, 7, 10, 1], "DC CVAC", cache_ops::clean), el0_maintenance),
     el0(row([3, 7, 11, 1], "DC CVAU", cache_ops::clean), el0_maintenance),
     el0(row([3, 7, 12, 1], "DC CVAP", cache_ops::clean), el0_maintenance),
+    el0(row([3, 7, 13, 1], "DC CVADP", cache_ops::clean), el0_maintenance),
     el0(row([3, 7, 14, 1], "DC CIVAC", cache_ops::clean), el0_maintenance),
 ];
 

@@ -16,6 +16,7 @@ use rows::Row;
 use runner::{BATCH, DATA, DATA_SIZE, Runner, SLOT, SLOTS, State, pristine};
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use understudy_arm64::fp::fpcr;
 use understudy_arm64::insn::features::Fidelity;
 use understudy_arm64::simd::Op;
 use understudy_arm64::sysregs::IdRegisters;
@@ -314,6 +315,9 @@ fn check(runner: &mut Runner, row: &Row, r: &mut Random, scale: usize, features:
             .map(|i| {
                 let mut state = random::state(r, row.memory);
                 state.pc = (i / CASES) as u64;
+                if !row.flushes {
+                    state.fpcr &= !u64::from(fpcr::FZ);
+                }
                 for x in state.x.iter_mut().filter(|_| row.memory) {
                     // There the runner has its own code and data.
                     if matches!(*x & !0 >> 8, 0x30_0000..0x60_0000 | 0x1f00_0000..0x2100_0000) {
@@ -410,21 +414,23 @@ fn check_all(cpu: &str, rows: &[Row]) -> Option<BTreeSet<&'static str>> {
 
 #[test]
 fn advanced_simd_and_cryptography() {
-    let Some(names) = check_all(ARMV8_2, rows::SIMD) else {
+    let Some(names) = check_all(MAX, rows::SIMD) else {
         return;
     };
-    for op in Op::ALL {
-        assert!(
-            names.contains(op.mnemonic()),
-            "{} was not run",
-            op.mnemonic()
-        );
+    let ops = Op::ALL.iter().map(|op| op.mnemonic());
+    for name in ops.chain(rows::EMITTED_CRYPTOGRAPHY.iter().copied()) {
+        assert!(names.contains(name), "{name} was not run");
     }
 }
 
 #[test]
 fn floating_point() {
-    check_all(ARMV8_2, rows::FLOATING_POINT);
+    let Some(names) = check_all(MAX, rows::FLOATING_POINT) else {
+        return;
+    };
+    for name in rows::EXTENSIONS {
+        assert!(names.contains(name), "{name} was not run");
+    }
 }
 
 #[test]

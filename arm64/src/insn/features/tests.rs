@@ -4,7 +4,7 @@ use super::*;
 use crate::insn;
 use crate::machine::Proposals;
 use crate::sysregs::id::fields::OptIns;
-use crate::sysregs::models::MAX;
+use crate::sysregs::models::{MAX, NEOVERSE_N1};
 
 /// A word of each row, by its feature and the name that the decoder gives it.
 const WORDS: &[(u32, &str)] = &[
@@ -37,6 +37,7 @@ const WORDS: &[(u32, &str)] = &[
     (0x4f02_1020, "FEAT_FP16"),           // FMLA V0.8H, V1.8H, V2.H[0]
     (0x4f00_fc00, "FEAT_FP16"),           // FMOV V0.8H, #2.0
     (0xd50b_7c21, "FEAT_DPB"),            // DC CVAP, X1
+    (0xd50b_7d21, "FEAT_DPB2"),           // DC CVADP, X1
     (0xd500_417f, "FEAT_UAO"),            // MSR UAO, #1
     (0xd538_4281, "FEAT_UAO"),            // MRS X1, UAO
     (0xd500_419f, "FEAT_PAN"),            // MSR PAN, #1
@@ -83,6 +84,45 @@ const WORDS: &[(u32, &str)] = &[
     (0xd508_85e0, "FEAT_TLBIRANGE"),      // TLBI RVAALE1OS, X0
     (0xd508_8220, "FEAT_TLBIRANGE"),      // TLBI RVAE1IS, X0
     (0xd508_8620, "FEAT_TLBIRANGE"),      // TLBI RVAE1, X0
+    (0xce62_8420, "FEAT_SHA512"),         // SHA512H2 Q0, Q1, V2.2D
+    (0xce62_8820, "FEAT_SHA512"),         // SHA512SU1 V0.2D, V1.2D, V2.2D
+    (0xcec0_8020, "FEAT_SHA512"),         // SHA512SU0 V0.2D, V1.2D
+    (0xce22_0c20, "FEAT_SHA3"),           // BCAX V0.16B, V1.16B, V2.16B, V3.16B
+    (0xce62_8c20, "FEAT_SHA3"),           // RAX1 V0.2D, V1.2D, V2.2D
+    (0xce82_fc20, "FEAT_SHA3"),           // XAR V0.2D, V1.2D, V2.2D, #63
+    (0xce42_0c20, "FEAT_SM3"),            // SM3SS1 V0.4S, V1.4S, V2.4S, V3.4S
+    (0xce42_bc20, "FEAT_SM3"),            // SM3TT2B V0.4S, V1.4S, V2.S[3]
+    (0xce62_c420, "FEAT_SM3"),            // SM3PARTW2 V0.4S, V1.4S, V2.4S
+    (0xcec0_8420, "FEAT_SM4"),            // SM4E V0.4S, V1.4S
+    (0xce62_c820, "FEAT_SM4"),            // SM4EKEY V0.4S, V1.4S, V2.4S
+    (0x1e68_c020, "FEAT_FRINTTS"),        // FRINT32X D0, D1
+    (0x6e21_f820, "FEAT_FRINTTS"),        // FRINT64X V0.4S, V1.4S
+    (0x1e7e_0020, "FEAT_JSCVT"),          // FJCVTZS W0, D1
+    (0x6ec2_cc20, "FEAT_FCMA"),           // FCMLA V0.2D, V1.2D, V2.2D, #90
+    (0x6e82_f420, "FEAT_FCMA"),           // FCADD V0.4S, V1.4S, V2.4S, #270
+    (0x6f82_7820, "FEAT_FCMA"),           // FCMLA V0.4S, V1.4S, V2.S[1], #270
+    (0x4ea2_ec20, "FEAT_FHM"),            // FMLSL V0.4S, V1.4H, V2.4H
+    (0x2e22_cc20, "FEAT_FHM"),            // FMLAL2 V0.2S, V1.2H, V2.2H
+    (0x4fb2_0820, "FEAT_FHM"),            // FMLAL V0.4S, V1.4H, V2.H[7]
+    (0x6f82_c020, "FEAT_FHM"),            // FMLSL2 V0.4S, V1.4H, V2.H[0]
+    (0x4e82_9c20, "FEAT_I8MM"),           // USDOT V0.4S, V1.16B, V2.16B
+    (0x6e82_a420, "FEAT_I8MM"),           // UMMLA V0.4S, V1.16B, V2.16B
+    (0x4e82_ac20, "FEAT_I8MM"),           // USMMLA V0.4S, V1.16B, V2.16B
+    (0x4f22_f820, "FEAT_I8MM"),           // SUDOT V0.4S, V1.16B, V2.4B[3]
+    (0x6e42_fc20, "FEAT_BF16"),           // BFDOT V0.4S, V1.8H, V2.8H
+    (0x6ec2_fc20, "FEAT_BF16"),           // BFMLALT V0.4S, V1.8H, V2.8H
+    (0x6e42_ec20, "FEAT_BF16"),           // BFMMLA V0.4S, V1.8H, V2.8H
+    (0x4f62_f820, "FEAT_BF16"),           // BFDOT V0.4S, V1.8H, V2.2H[3]
+    (0x0ff2_f820, "FEAT_BF16"),           // BFMLALB V0.4S, V1.8H, V2.H[7]
+    (0x1e63_4020, "FEAT_BF16"),           // BFCVT H0, S1
+    (0x4ea1_6820, "FEAT_BF16"),           // BFCVTN2 V0.8H, V1.4S
+];
+
+/// Words of two features: complex numbers of half precision take FEAT_FP16, too.
+const HALF_COMPLEX: &[u32] = &[
+    0x2e42_c420, // FCMLA V0.4H, V1.4H, V2.4H, #0
+    0x6e42_f420, // FCADD V0.8H, V1.8H, V2.8H, #270
+    0x2f62_1020, // FCMLA V0.4H, V1.4H, V2.H[1], #0
 ];
 
 /// Words that look like those, and are of the base architecture.
@@ -130,6 +170,12 @@ fn each_word_belongs_to_its_feature_alone() {
         let of: Vec<_> = FEATURES.iter().filter(|f| f.has(*word)).collect();
         let names: Vec<_> = of.iter().map(|feature| feature.name).collect();
         assert_eq!(names, [*name], "{word:#x}");
+        assert_ne!(insn::decode(mode::EL1, *word).def.name, "UDF", "{word:#x}");
+    }
+    for word in HALF_COMPLEX {
+        let of = FEATURES.iter().filter(|f| f.has(*word));
+        let names: Vec<_> = of.map(|feature| feature.name).collect();
+        assert_eq!(names, ["FEAT_FP16", "FEAT_FCMA"], "{word:#x}");
         assert_ne!(insn::decode(mode::EL1, *word).def.name, "UDF", "{word:#x}");
     }
     for word in OTHERS {
@@ -194,4 +240,35 @@ fn half_precision_goes_with_the_field_of_floating_point() {
     let before = strict(&super::tests::id(&[]));
     assert_eq!(strict(&id), before | bit);
     assert_eq!(before & bit, 0);
+    let bits = hidden(&id, Fidelity::Strict);
+    for word in HALF_COMPLEX {
+        assert_eq!(insn::decode(bits | mode::EL1, *word).def.name, "UDF");
+    }
+    assert_ne!(insn::decode(bits | mode::EL1, 0x6e82_f420).def.name, "UDF");
+}
+
+/// A feature that the host model has not is absent, whatever is done about hidden ones.
+#[test]
+fn what_the_model_lacks_is_undefined() {
+    let id = IdRegisters::new(&NEOVERSE_N1, Proposals::empty());
+    id.initialise(OptIns::empty());
+    for fidelity in [Fidelity::Kvm, Fidelity::Strict] {
+        let bits = hidden(&id, fidelity) | mode::EL1;
+        assert_eq!(insn::decode(bits, 0x1e7e_0020).def.name, "UDF"); // FJCVTZS W0, D1
+        assert_ne!(insn::decode(bits, 0x4e22_d420).def.name, "UDF"); // FADD V0.4S, V1.4S, V2.4S
+    }
+}
+
+/// What a feature adds to floating point and Advanced SIMD is trapped as all of it is.
+#[test]
+fn extensions_of_floating_point_are_trapped_with_it() {
+    let data_processing = |word: &u32| word >> 25 & 7 == 7;
+    let words = WORDS.iter().map(|(word, _)| word).chain(HALF_COMPLEX);
+    let mut trapped = 0;
+    for word in words.filter(|word| data_processing(word)) {
+        let name = insn::decode(mode::EL1 | mode::FP_TRAP, *word).def.name;
+        assert_eq!(name, "trapped FP", "{word:#x}");
+        trapped += 1;
+    }
+    assert!(trapped > 40, "{trapped}");
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::sysregs::id::fields;
+use crate::sysregs::id::fields::{self, FIELDS};
 
 /// A model of a user's, with a line of its own in [registers] and more at the end.
 fn file(registers: &str, more: &str) -> String {
@@ -40,6 +40,40 @@ fn the_models_that_come_with_it_are_well_formed() {
     );
     assert_eq!(NEOVERSE_N1.id(registers::ID_AA64DFR0), 0x1_1030_5408);
     assert_eq!(NEOVERSE_N1.ctr, 0x9444_c004);
+}
+
+/// What the software CPU can do and `max` does not say.
+const LESS_THAN_MOST: &[(Field, &str)] = &[
+    (fields::PFR0_EL3, "there is no Secure state"),
+    (
+        fields::ISAR1_APA,
+        "the quicker algorithm: one excludes the other",
+    ),
+    (fields::ISAR1_GPA, "as APA"),
+    (fields::MMFR0_BIGENDEL0, "BigEnd says it for all levels"),
+    (fields::MMFR0_SNSMEM, "there is no Secure state"),
+    (
+        fields::MMFR1_SPECSEI,
+        "speculation raises no SError interrupt",
+    ),
+    (
+        fields::CTR_DIC,
+        "the guest says what it has written, so that code is not looked at again and again",
+    ),
+    (fields::CTR_CWG, "lines are 64 bytes"),
+    (fields::CTR_ERG, "lines are 64 bytes"),
+    (fields::CTR_DMINLINE, "lines are 64 bytes"),
+    (fields::CTR_IMINLINE, "lines are 64 bytes"),
+];
+
+/// Whoever implements more raises the field's row, and this model.
+#[test]
+fn max_is_all_that_the_software_cpu_can_do() {
+    for field in FIELDS {
+        let value = field.get(MAX.id(field.register));
+        let less = LESS_THAN_MOST.iter().any(|(other, _)| other == field);
+        assert_eq!(value != most(field), less, "{}", field_name(field));
+    }
 }
 
 #[test]
