@@ -52,6 +52,8 @@ pub mod class {
     pub const DATA_ABORT: u64 = 0x24;
     /// SP alignment fault.
     pub const SP_ALIGNMENT: u64 = 0x26;
+    /// Memory Copy or Memory Set instruction (FEAT_MOPS).
+    pub const MOPS: u64 = 0x27;
     /// SError interrupt.
     pub const SERROR: u64 = 0x2f;
     /// Breakpoint.
@@ -259,6 +261,13 @@ pub fn supervisor_call(cpu: &mut Cpu, imm: u16) -> Stop {
 #[cold]
 pub fn software_breakpoint(cpu: &mut Cpu, imm: u16) -> Stop {
     debug::route(cpu, class::BRK64, imm as u64, None)
+}
+
+/// A Memory Copy or Memory Set instruction whose registers are of the other option, or of another
+/// processor's prologue.
+#[cold]
+pub fn memory_operation(cpu: &mut Cpu, iss: u64) -> Stop {
+    take(cpu, syndrome(class::MOPS, iss), None)
 }
 
 /// An instruction in Illegal Execution state.

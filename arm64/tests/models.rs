@@ -31,6 +31,7 @@ const MAX_DIFFERS: &[(Field, u64, &str)] = &[
     (fields::ISAR1_SPECRES, 0, "nothing is predicted"),
     (fields::ISAR2_CSSC, 1, "QEMU 7.2 does not have it"),
     (fields::ISAR2_BC, 1, "QEMU 7.2 does not have it"),
+    (fields::ISAR2_MOPS, 1, "QEMU 7.2 does not have it"),
     (fields::ISAR2_WFXT, 2, "QEMU 7.2 does not have it"),
     (fields::MMFR0_ECV, 1, "QEMU 7.2 does not have it"),
     (fields::MMFR0_TGRAN4_2, 0, "as TGran4"),

@@ -405,6 +405,12 @@ pub const FEATURES: &[Feature] = &[
         &[(0xffff_ffc0, 0xd503_1000)],
     ),
     feature(
+        "FEAT_MOPS",
+        fields::ISAR2_MOPS,
+        1,
+        &[(0xfb20_0c00, 0x1900_0400)],
+    ),
+    feature(
         "FEAT_HBC",
         fields::ISAR2_BC,
         1,

@@ -8,7 +8,7 @@ use super::address::{
 use super::alu::pick;
 use super::system::nop;
 use super::{
-    Decoded, Operands, atomic, exclusive, fp_trap, info, ldst_simd, ldst_struct, mode, pauth,
+    Decoded, Operands, atomic, exclusive, fp_trap, info, ldst_simd, ldst_struct, mode, mops, pauth,
 };
 use crate::Arm64;
 use crate::exit::syndrome;
@@ -20,6 +20,9 @@ use understudy_engine::emit::{Emit, Size, Unary};
 /// Decodes an instruction of this group: bit 27 is set and bit 25 is clear.
 pub fn decode(mode: u32, word: u32) -> Option<Decoded> {
     let o = Operands { word, imm: 0 };
+    if o.bits(27, 5) == 0b00011 && o.bits(24, 2) == 0b01 && !o.bit(21) && o.bits(10, 2) == 0b01 {
+        return mops::decode(&o);
+    }
     if o.bit(26) {
         let decoded = match o.bits(27, 3) {
             0b001 if !o.bit(31) => ldst_struct::decode(mode, &o),

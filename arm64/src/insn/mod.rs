@@ -23,6 +23,7 @@ pub mod info;
 pub mod ldst;
 pub mod ldst_simd;
 pub mod ldst_struct;
+mod mops;
 mod pauth;
 mod simd_crypto;
 mod simd_emit;

@@ -71,6 +71,9 @@ const WORDS: &[(u32, &str)] = &[
     (0x9980_8020, "FEAT_LRCPC2"),         // LDAPURSW X0, [X1, #8]
     (0xd503_1003, "FEAT_WFxT"),           // WFET X3
     (0xd503_1024, "FEAT_WFxT"),           // WFIT X4
+    (0x1901_0440, "FEAT_MOPS"),           // CPYFP [X0]!, [X1]!, X2!
+    (0x1d81_0440, "FEAT_MOPS"),           // CPYE [X0]!, [X1]!, X2!
+    (0x19c2_4420, "FEAT_MOPS"),           // SETM [X0]!, X1!, X2
     (0x5400_0010, "FEAT_HBC"),            // BC.EQ .
     (0xdac0_1820, "FEAT_CSSC"),           // CTZ X0, X1
     (0x5ac0_1c20, "FEAT_CSSC"),           // CNT W0, W1

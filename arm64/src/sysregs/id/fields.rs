@@ -319,7 +319,7 @@ fields! {
     ISAR2_CLRBHB   = ID_AA64ISAR2 CLRBHB     31:28 U Lower   0;
     ISAR2_PAC_FRAC = ID_AA64ISAR2 PAC_frac   27:24 U Unknown 0;
     ISAR2_BC       = ID_AA64ISAR2 BC         23:20 U Lower   1;
-    ISAR2_MOPS     = ID_AA64ISAR2 MOPS       19:16 U Lower   0;
+    ISAR2_MOPS     = ID_AA64ISAR2 MOPS       19:16 U Lower   1;
     ISAR2_APA3     = ID_AA64ISAR2 APA3       15:12 U Locked  0 PTRAUTH;
     ISAR2_GPA3     = ID_AA64ISAR2 GPA3       11:8  U Locked  0 PTRAUTH;
     ISAR2_RPRES    = ID_AA64ISAR2 RPRES       7:4  U Lower   0;
