@@ -38,6 +38,8 @@ pub mod class {
     pub const WFX: u64 = 0x01;
     /// Access to FP or Advanced SIMD trapped by CPACR_EL1.FPEN.
     pub const FP_ACCESS: u64 = 0x07;
+    /// Branch Target Exception (FEAT_BTI).
+    pub const BRANCH_TARGET: u64 = 0x0d;
     /// Illegal Execution state.
     pub const ILLEGAL_STATE: u64 = 0x0e;
     /// SVC in AArch64 state.
@@ -122,7 +124,32 @@ pub fn set_pstate(cpu: &mut Cpu, value: u64) {
     let el = (value >> 2 & 3) as u8;
     set_level(cpu, el.min(1), el != 0 && value & 1 != 0);
     synchronize(cpu);
+    branched(cpu);
     unmasked(cpu);
+}
+
+/// Where PSTATE.BTYPE is set, the next instruction is fetched anew, and so looked at.
+fn branched(cpu: &mut Cpu) {
+    if cpu.state.pstate & pstate::BTYPE != 0 {
+        cpu.flush_fetches();
+    }
+}
+
+/// An indirect branch to `target` whose kind the instruction there may not suit, or that has first to
+/// be told of otherwise: goes there with PSTATE.BTYPE set.
+pub fn branch_with_type(cpu: &mut Cpu, target: u64, kind: u64) -> Stop {
+    cpu.pc = target;
+    cpu.state.pstate |= kind << pstate::BTYPE_SHIFT & pstate::BTYPE;
+    debug::step::branched(cpu);
+    branched(cpu);
+    Stop::Redirect
+}
+
+/// Branch Target exception: an instruction in a guarded page that PSTATE.BTYPE does not suit.
+#[cold]
+pub fn branch_target(cpu: &mut Cpu) -> Stop {
+    let kind = (cpu.state.pstate & pstate::BTYPE) >> pstate::BTYPE_SHIFT;
+    take(cpu, syndrome(class::BRANCH_TARGET, kind), None)
 }
 
 /// The bits of PSTATE beside the flags, level and stack pointer that the vCPU has.
@@ -189,6 +216,7 @@ fn mode(cpu: &Cpu) -> u32 {
         | when(cpu.state.pstate & pstate::IL != 0, insn::mode::ILLEGAL)
         | when(bit(3, 4), insn::mode::SP_ALIGNED)
         | when(el1 && cpu.state.pstate & pstate::UAO != 0, insn::mode::UAO)
+        | when(cpu.state.absent_pstate & pstate::BTYPE == 0, insn::mode::BTI)
         | cpu.state.hidden_features
 }
 
@@ -400,6 +428,7 @@ fn return_to(cpu: &mut Cpu, target: u64) -> Stop {
     }
     cpu.pc = target;
     synchronize(cpu);
+    branched(cpu);
     debug::step::returned(cpu);
     if before & !held & (pstate::A | pstate::I | pstate::F) != 0 {
         unmasked(cpu);

@@ -262,6 +262,43 @@ fn physical(cpu: &Cpu, page: Page, address: u64) -> Result<u64, Abort> {
     Ok(physical)
 }
 
+/// An instruction fetch at the current level.
+fn fetching(cpu: &Cpu) -> Access {
+    Access {
+        what: Use::Execute,
+        privileged: cpu.state.el == 1,
+        pan: false,
+        unaligned: false,
+        looks: false,
+    }
+}
+
+/// Whether the page that instructions at an address come from is guarded; none if they cannot be
+/// fetched, or only with a trace of it.
+pub(crate) fn guarded(cpu: &mut Cpu, address: u64) -> Option<bool> {
+    let looks = Access {
+        looks: true,
+        ..fetching(cpu)
+    };
+    Some(page(cpu, address, looks).ok()?.guarded())
+}
+
+/// Whether the instruction at an address suits an indirect branch of this kind (BTypeCompatible); none
+/// if it cannot be fetched.
+pub(crate) fn suits(cpu: &mut Cpu, address: u64, kind: u64) -> Option<bool> {
+    let looks = Access {
+        looks: true,
+        ..fetching(cpu)
+    };
+    let page = page(cpu, address, looks).ok()?;
+    if !page.guarded() {
+        return Some(true);
+    }
+    let physical = physical(cpu, page, address).ok()?;
+    let word: u32 = cpu.state.machine.memory.load(physical).ok()?;
+    Some(crate::insn::bti::suits(cpu, word, kind))
+}
+
 /// [`understudy_engine::arch::Arch::fetch`].
 pub(crate) fn fetch(cpu: &mut Cpu) -> Result<Fetch, Stop> {
     if step::pending(cpu) {
@@ -277,13 +314,7 @@ pub(crate) fn fetch(cpu: &mut Cpu) -> Result<Fetch, Stop> {
     cpu.pc = untagged;
 
     let address = cpu.pc;
-    let access = Access {
-        what: Use::Execute,
-        privileged: cpu.state.el == 1,
-        pan: false,
-        unaligned: false,
-        looks: false,
-    };
+    let access = fetching(cpu);
     let physical = page(cpu, address, access).and_then(|page| physical(cpu, page, address));
     let physical = match physical {
         Ok(physical) => physical,
@@ -293,6 +324,13 @@ pub(crate) fn fetch(cpu: &mut Cpu) -> Result<Fetch, Stop> {
         let abort = Abort::read(Fault::External { far: None });
         return Err(abort.instruction(cpu, address));
     };
+    if cpu.state.pstate & pstate::BTYPE != 0 {
+        let kind = (cpu.state.pstate & pstate::BTYPE) >> pstate::BTYPE_SHIFT;
+        if !suits(cpu, address, kind).unwrap_or(true) {
+            return Err(exceptions::branch_target(cpu));
+        }
+        cpu.state.pstate &= !pstate::BTYPE;
+    }
     Ok(Fetch {
         host: memory.host,
         physical: physical & !(PAGE - 1),

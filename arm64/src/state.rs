@@ -26,6 +26,11 @@ pub mod pstate {
     pub const PAN: u64 = 1 << 22;
     /// User access override.
     pub const UAO: u64 = 1 << 23;
+    /// How the last branch was made, if it was an indirect one (FEAT_BTI), until the
+    /// next instruction.
+    pub const BTYPE: u64 = 3 << BTYPE_SHIFT;
+    /// The lowest bit of [`BTYPE`].
+    pub const BTYPE_SHIFT: u32 = 10;
     /// Data-independent timing. The time that an instruction takes here never is.
     pub const DIT: u64 = 1 << 24;
     /// Speculative store bypass safe.
@@ -39,7 +44,7 @@ pub mod pstate {
     /// FIQs are masked.
     pub const F: u64 = 1 << 6;
     /// All that [`super::State::pstate`] holds.
-    pub const HELD: u64 = SS | IL | PAN | UAO | DIT | SSBS | D | A | I | F;
+    pub const HELD: u64 = SS | IL | PAN | UAO | DIT | SSBS | BTYPE | D | A | I | F;
 }
 
 /// Everything of a vCPU that the engine does not know.
@@ -96,7 +101,7 @@ impl State {
             features: VcpuFeatures::empty(),
             el: 1,
             spsel: true,
-            pstate: pstate::HELD & !(pstate::SS | pstate::IL | pstate::DIT),
+            pstate: pstate::HELD & !(pstate::SS | pstate::IL | pstate::DIT | pstate::BTYPE),
             sys: SysRegs::default(),
             mmu: MmuState::default(),
             debug: DebugState::default(),

@@ -26,7 +26,6 @@ const MAX_DIFFERS: &[(Field, u64, &str)] = &[
     (fields::PFR0_EL2, 1, "no AArch32 state"),
     (fields::PFR0_EL1, 1, "no AArch32 state"),
     (fields::PFR0_EL0, 1, "no AArch32 state"),
-    (fields::PFR1_BT, 0, "no BTI yet"),
     (fields::DFR0_DEBUGVER, 8, "DBG-20: v8.2 is the proposal's"),
     (fields::ISAR1_SPECRES, 0, "nothing is predicted"),
     (fields::ISAR2_CSSC, 1, "QEMU 7.2 does not have it"),

@@ -116,6 +116,15 @@ pub fn emulated(cpu: &mut Cpu) {
     }
 }
 
+/// An instruction that left by a branch of its own is over.
+pub(crate) fn branched(cpu: &mut Cpu) {
+    let step = &mut cpu.state.debug.step;
+    if std::mem::take(&mut step.running) {
+        step.iss = ISV;
+        cpu.state.pstate &= !pstate::SS;
+    }
+}
+
 /// An exception was taken to EL1: if the next instruction is to be stepped, that is without a
 /// syndrome.
 pub(crate) fn interrupted(cpu: &mut Cpu) {

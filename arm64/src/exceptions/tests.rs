@@ -205,6 +205,9 @@ fn modes() {
         cpu.state.sys[Reg::SCTLR_EL1] = sctlr;
         cpu.state.sys[Reg::CPACR_EL1] = cpacr << 20;
         set_pstate(&mut cpu, pstate);
+        assert_ne!(cpu.state.mmu.mode & BTI, 0);
+        cpu.state.absent_pstate = crate::state::pstate::BTYPE;
+        synchronize(&mut cpu);
         cpu.state.mmu.mode
     };
     const M: u64 = 1;

@@ -2,7 +2,7 @@
 //! in [`super::system`].
 
 use super::alu::{condition, pick};
-use super::{Decoded, Operands, mode, pauth, system};
+use super::{Decoded, Operands, bti, mode, pauth, system};
 use crate::regs::{read, read_x, write_x};
 use crate::smccc::{self, Conduit};
 use crate::{Arm64, exceptions};
@@ -122,6 +122,8 @@ fn register(mode: u32, o: &Operands) -> Option<Decoded> {
         return None;
     }
     let def = match o.bits(21, 4) {
+        0b0000 if mode & mode::BTI != 0 => def!(Arm64, "BR", bti::br, [false], ends),
+        0b0001 if mode & mode::BTI != 0 => def!(Arm64, "BLR", bti::br, [true], ends),
         0b0000 => def!(Arm64, "BR", br, ends),
         0b0001 => def!(Arm64, "BLR", blr, ends),
         0b0010 => def!(Arm64, "RET", br, ends),

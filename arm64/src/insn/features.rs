@@ -361,6 +361,8 @@ pub const FEATURES: &[Feature] = &[
         ),
         pstate::DIT,
     ),
+    // Its instructions are hints that mean nothing to a CPU without it.
+    with_pstate(feature("FEAT_BTI", fields::PFR1_BT, 1, &[]), pstate::BTYPE),
     feature(
         "FEAT_FlagM",
         fields::ISAR0_TS,

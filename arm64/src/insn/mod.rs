@@ -7,6 +7,7 @@ pub mod address;
 pub mod alu;
 pub mod atomic;
 pub mod branch;
+pub(crate) mod bti;
 pub mod dp_imm;
 pub mod dp_reg;
 pub mod exclusive;
@@ -106,6 +107,8 @@ pub mod mode {
     pub const SP_ALIGNED: u32 = 1 << 5;
     /// Unprivileged loads and stores (LDTR...) have EL1's rights (PSTATE.UAO at EL1).
     pub const UAO: u32 = 1 << 6;
+    /// Indirect branches look at what they lead to (FEAT_BTI).
+    pub const BTI: u32 = 1 << 7;
     /// The lowest bit of those that number what is hidden ([`super::features::hidden`]).
     pub const HIDDEN: u32 = 8;
 }

@@ -2,7 +2,7 @@
 //! hints, branches to registers, and loads (Arm ARM C4.1). What they compute is in [`crate::pauth`].
 
 use super::address::{ANY, base, checked, mem, order};
-use super::{Decoded, Operands};
+use super::{Decoded, Operands, bti};
 use crate::exit::syndrome;
 use crate::pauth::{self, Key};
 use crate::regs::{self, read_x, write_x, x_sp};
@@ -165,6 +165,7 @@ fn braa<E: Emit<Arch = Arm64>, const LINK: bool>(e: &mut E, o: &Operands) -> Res
         e.imm(0)
     };
     let target = apply(e, false, pointer, modifier, o.bits(10, 1))?;
+    bti::looks::<E, LINK>(e, o, target)?;
     if LINK {
         let pc = e.pc();
         let next = e.add_imm(pc, 4);

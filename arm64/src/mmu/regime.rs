@@ -21,6 +21,8 @@ pub struct Features {
     pub e0pd: bool,
     /// FEAT_PAN3: SCTLR_EL1.EPAN.
     pub epan: bool,
+    /// FEAT_BTI: pages are guarded by GP.
+    pub bti: bool,
     /// FEAT_PAuth: TCR_EL1.TBID0 and TBID1.
     pub pauth: bool,
     /// FEAT_HPDS: TCR_EL1.HPD0 and HPD1.
@@ -38,6 +40,7 @@ impl Features {
             small_tables: offers(&fields::MMFR2_ST, 1),
             e0pd: offers(&fields::MMFR2_E0PD, 1),
             epan: offers(&fields::MMFR1_PAN, 3),
+            bti: offers(&fields::PFR1_BT, 1),
             pauth: [fields::ISAR1_APA, fields::ISAR1_API]
                 .iter()
                 .any(|field| offers(field, 1)),
@@ -114,6 +117,8 @@ pub(super) struct Regime {
     pub(super) wxn: bool,
     /// PSTATE.PAN keeps EL1 also from what EL0 may only execute: SCTLR_EL1.EPAN.
     pub(super) epan: bool,
+    /// Descriptors guard pages: GP.
+    pub(super) guards: bool,
     /// Descriptors are big-endian: SCTLR_EL1.EE.
     pub(super) big_endian: bool,
     /// Hardware sets the Access flag: TCR_EL1.HA.
@@ -177,6 +182,7 @@ impl Regime {
             halves,
             wxn: control & sctlr::WXN != 0,
             big_endian: control & sctlr::EE != 0,
+            guards: features.bti,
             epan: features.epan && control & sctlr::EPAN != 0,
             access_flag: features.access_flag && bit(39),
             dirty_state: features.dirty_state && bit(39) && bit(40),

@@ -38,6 +38,8 @@ pub(super) mod rights {
     pub const GLOBAL: u16 = 1 << 8;
     /// PSTATE.PAN keeps EL1 from it.
     pub const PRIVATE: u16 = 1 << 9;
+    /// Indirect branches to it have to meet an instruction that is meant for them.
+    pub const GUARDED: u16 = 1 << 10;
     /// All that there is to do.
     pub const ALL: u16 = READ | WRITE | EXECUTE | USER_READ | USER_WRITE | USER_EXECUTE;
 }
@@ -63,6 +65,11 @@ impl Page {
     /// Whether it is Device memory.
     pub(super) fn device(&self) -> bool {
         self.rights & rights::DEVICE != 0
+    }
+
+    /// Whether it is guarded (FEAT_BTI).
+    pub(super) fn guarded(&self) -> bool {
+        self.has(rights::GUARDED)
     }
 
     fn has(&self, right: u16) -> bool {
@@ -120,6 +127,7 @@ const AP_USER: u64 = 1 << 6;
 const AP_READ_ONLY: u64 = 1 << 7;
 const ACCESSED: u64 = 1 << 10;
 const NOT_GLOBAL: u64 = 1 << 11;
+const GUARDED: u64 = 1 << 50;
 const DIRTY_MODIFIER: u64 = 1 << 51;
 const PXN: u64 = 1 << 53;
 const UXN: u64 = 1 << 54;
@@ -327,6 +335,7 @@ fn page_of(regime: &Regime, leaf: &Leaf, address: u64) -> Page {
         // Attr 0b0000dd0x; with other low bits UNPREDICTABLE.
         (memory & 0xf0 == 0, rights::DEVICE),
         (!bit(NOT_GLOBAL), rights::GLOBAL),
+        (regime.guards && bit(GUARDED), rights::GUARDED),
     ] {
         if holds {
             page_rights |= right;

@@ -245,7 +245,7 @@ fields! {
     PFR1_RAS_FRAC  = ID_AA64PFR1 RAS_frac    15:12 U Locked  0, Ignore;
     PFR1_MTE       = ID_AA64PFR1 MTE         11:8  U Locked  0 MTE;
     PFR1_SSBS      = ID_AA64PFR1 SSBS         7:4  U Lower   2;
-    PFR1_BT        = ID_AA64PFR1 BT           3:0  U Lower   0;
+    PFR1_BT        = ID_AA64PFR1 BT           3:0  U Lower   1;
 
     PFR2_FPMR      = ID_AA64PFR2 FPMR        35:32 U Lower   0;
 
