@@ -106,6 +106,25 @@ const REMOVALS: &[Removal] = &[
     },
 ];
 
+/// What KVM (Linux 6.12) has undefined where a field is less than this (requirements section 5).
+const UPSTREAM: &[(Field, i64, Accesses)] = &[
+    (fields::MMFR1_LO, 1, Accesses::TLOR),
+    (fields::ISAR0_TLB, 1, Accesses::TTLBOS),
+    (fields::ISAR0_TLB, 2, Accesses::TLBIRANGE),
+    (fields::MMFR1_PAN, 2, Accesses::ATS1E1P),
+    (fields::MMFR3_TCRX, 1, Accesses::TCR2),
+    (fields::MMFR3_S1PIE, 1, Accesses::PIR),
+];
+
+/// The accesses that become undefined when a field is lowered.
+pub fn removed_with(field: &Field) -> Accesses {
+    let upstream = UPSTREAM.iter().filter(|(of, ..)| of == field);
+    let upstream = upstream.map(|(_, _, accesses)| *accesses);
+    let series = REMOVALS.iter().filter(|removal| removal.field == *field);
+    let series = series.map(|removal| removal.accesses);
+    upstream.chain(series).collect()
+}
+
 impl Traps {
     /// The traps of a vCPU (requirements section 5, the upstream column; with
     /// `arm64-id-reg-configurable`, the series' column on top).
@@ -125,13 +144,9 @@ impl Traps {
         emulated.set(Accesses::TVM, inputs.watch_caches);
 
         let mut undefined = Accesses::empty();
-        let mut unless = |accesses, offered: bool| undefined.set(accesses, !offered);
-        unless(Accesses::TLOR, id.at_least(&fields::MMFR1_LO, 1));
-        unless(Accesses::TTLBOS, id.at_least(&fields::ISAR0_TLB, 1));
-        unless(Accesses::TLBIRANGE, id.at_least(&fields::ISAR0_TLB, 2));
-        unless(Accesses::ATS1E1P, id.at_least(&fields::MMFR1_PAN, 2));
-        unless(Accesses::TCR2, id.at_least(&fields::MMFR3_TCRX, 1));
-        unless(Accesses::PIR, id.at_least(&fields::MMFR3_S1PIE, 1));
+        for (field, least, accesses) in UPSTREAM {
+            undefined.set(*accesses, !id.at_least(field, *least));
+        }
         if id.configurable() {
             for removal in REMOVALS {
                 let register = removal.field.register;
