@@ -377,7 +377,7 @@ fields! {
     MMFR3_S1PIE    = ID_AA64MMFR3 S1PIE      11:8  U Lower   0;
     MMFR3_TCRX     = ID_AA64MMFR3 TCRX        3:0  U Lower   0;
 
-    CTR_DIC        = CTR DIC                 29:29 U Lower   1;
+    CTR_DIC        = CTR DIC                 29:29 U Lower   0;
     CTR_IDC        = CTR IDC                 28:28 U Lower   1;
     CTR_CWG        = CTR CWG                 27:24 U Locked  9;
     CTR_ERG        = CTR ERG                 23:20 U Locked  9;

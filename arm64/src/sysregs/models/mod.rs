@@ -176,6 +176,7 @@ built_in! {
     NEOVERSE_N1 "neoverse-n1.toml"
     CORTEX_A72 "cortex-a72.toml"
     CORTEX_A76 "cortex-a76.toml"
+    NEOVERSE_V1 "neoverse-v1.toml"
     MAX "max.toml"
 }
 

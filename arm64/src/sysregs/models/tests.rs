@@ -56,10 +56,6 @@ const LESS_THAN_MOST: &[(Field, &str)] = &[
         fields::MMFR1_SPECSEI,
         "speculation raises no SError interrupt",
     ),
-    (
-        fields::CTR_DIC,
-        "the guest says what it has written, so that code is not looked at again and again",
-    ),
     (fields::CTR_CWG, "lines are 64 bytes"),
     (fields::CTR_ERG, "lines are 64 bytes"),
     (fields::CTR_DMINLINE, "lines are 64 bytes"),
