@@ -129,6 +129,30 @@ fn changed_code_is_seen_in_the_next_epoch() {
 }
 
 #[test]
+fn a_block_that_was_decoded_anew_is_not_run_as_it_was_compiled() {
+    // 0: the entry of a region; 8: a block of it, which changes, and is run by itself first.
+    let program = [
+        [op::BINARY + 1, 13, 13, 12],
+        offset(op::JUMP, 0, 1),
+        [op::BINARY, 1, 1, 2],
+        offset(op::BRANCH, 13, -3),
+        [op::HALT, 0, 0, 0],
+    ];
+    let mut engine = machine(1, &program, Tier::Compile(3));
+    engine.cpu.regs[2] = 3;
+    engine.cpu.regs[12] = 1;
+    engine.cpu.regs[13] = 6;
+    engine.run();
+    assert_eq!(engine.cpu.regs[1], 18);
+    engine.cpu.state.memory[0].0[8] = op::BINARY + 1;
+    engine.cpu.regs[1] = 0;
+    engine.cpu.regs[13] = 1;
+    engine.cpu.pc = 8;
+    engine.run();
+    assert_eq!(engine.cpu.regs[1] as i64, -6);
+}
+
+#[test]
 fn a_request_ends_a_compiled_loop() {
     let mut engine = machine(1, &[offset(op::JUMP, 0, 0)], Tier::Compile(1));
     let requests = engine.cpu.requests().clone();
