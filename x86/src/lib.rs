@@ -1,6 +1,7 @@
 //! The x86-64 vCPU: everything between an instruction's bytes and an exit, and nothing of KVM's API.
 #![forbid(unsafe_code)]
 
+pub mod controls;
 mod descriptors;
 pub mod exceptions;
 pub mod exit;

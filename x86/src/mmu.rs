@@ -19,6 +19,9 @@
 
 pub mod walk;
 
+#[cfg(test)]
+mod tests;
+
 use crate::exceptions::{self, Fault, vector};
 use crate::insn::{info, mode};
 use crate::regs::flag;

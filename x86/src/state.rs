@@ -15,6 +15,8 @@ use understudy_memory::GuestMemory;
 pub mod cr0 {
     /// Protection enable.
     pub const PE: u64 = 1 << 0;
+    /// Task switched.
+    pub const TS: u64 = 1 << 3;
     /// Extension type: always 1.
     pub const ET: u64 = 1 << 4;
     /// Write protect.
@@ -31,16 +33,38 @@ pub mod cr0 {
 
 /// Bits of CR4 (SDM vol. 3A, 2.5).
 pub mod cr4 {
+    /// Virtual-8086 mode extensions.
+    pub const VME: u64 = 1 << 0;
+    /// Protected-mode virtual interrupts.
+    pub const PVI: u64 = 1 << 1;
+    /// Time stamps for CPL 0 only.
+    pub const TSD: u64 = 1 << 2;
+    /// Debugging extensions.
+    pub const DE: u64 = 1 << 3;
     /// Page size extensions.
     pub const PSE: u64 = 1 << 4;
     /// Physical address extension.
     pub const PAE: u64 = 1 << 5;
+    /// Machine-check enable.
+    pub const MCE: u64 = 1 << 6;
     /// Page global enable.
     pub const PGE: u64 = 1 << 7;
+    /// Performance counters for all levels.
+    pub const PCE: u64 = 1 << 8;
+    /// FXSAVE, FXRSTOR and SSE.
+    pub const OSFXSR: u64 = 1 << 9;
+    /// SIMD floating-point exceptions are taken.
+    pub const OSXMMEXCPT: u64 = 1 << 10;
+    /// User-mode instruction prevention.
+    pub const UMIP: u64 = 1 << 11;
     /// 57-bit linear addresses.
     pub const LA57: u64 = 1 << 12;
+    /// RDFSBASE and its like.
+    pub const FSGSBASE: u64 = 1 << 16;
     /// PCID enable.
     pub const PCIDE: u64 = 1 << 17;
+    /// XSAVE, and more state.
+    pub const OSXSAVE: u64 = 1 << 18;
     /// Supervisor-mode execution prevention.
     pub const SMEP: u64 = 1 << 20;
     /// Supervisor-mode access prevention.
@@ -83,6 +107,8 @@ pub struct State {
     pub cr3: u64,
     /// CR4.
     pub cr4: u64,
+    /// CR8: the priority that interrupts must exceed.
+    pub cr8: u64,
     /// IA32_EFER.
     pub efer: u64,
     /// PKRU.
@@ -145,6 +171,7 @@ impl State {
             cr2: 0,
             cr3: 0,
             cr4: 0,
+            cr8: 0,
             efer: 0,
             pkru: 0,
             tsc_aux: 0,

@@ -8,7 +8,9 @@ use super::bits::Count;
 use super::shift::Shift;
 use super::string::{Op, Repeat};
 use super::{Loc, NO_REG, Operands, RIP, mode, operand};
-use super::{bits, bmi, control, exchange, moves, muldiv, page_end, shift, stack, string, system};
+use super::{
+    bits, bmi, control, controls, exchange, moves, muldiv, page_end, shift, stack, string, system,
+};
 use crate::X86;
 use crate::segments::seg;
 use iced_x86::{Decoder, DecoderError, DecoderOptions, Instruction, Mnemonic, OpKind, Register};
@@ -298,6 +300,26 @@ fn choose(mode: u32, insn: &Instruction, mut o: Operands) -> (Definition, Operan
         M::Cqo => arith::extension(true, 3),
 
         M::Mov if o.a != Loc::NONE && o.b != Loc::NONE => moves::mov(&o),
+        M::Mov if control_register(insn, 1).is_some() => {
+            o.imm = control_register(insn, 1).unwrap_or(0);
+            o.size = default_address(mode).max(2);
+            existing(o.imm, def!(X86, "MOV CR", controls::from_control))
+        }
+        M::Mov if control_register(insn, 0).is_some() => {
+            o.imm = control_register(insn, 0).unwrap_or(0);
+            o.size = default_address(mode).max(2);
+            existing(o.imm, def!(X86, "MOV CR", controls::to_control, ends))
+        }
+        M::Clts => def!(X86, "CLTS", controls::clts, ends),
+        M::Lmsw => def!(X86, "LMSW", controls::lmsw, ends),
+        M::Smsw => def!(X86, "SMSW", controls::smsw),
+        M::Invlpg => def!(X86, "INVLPG", controls::invlpg, ends),
+        M::Invpcid => def!(X86, "INVPCID", controls::invpcid, ends),
+        M::Invd | M::Wbinvd | M::Wbnoinvd => def!(X86, "WBINVD", controls::cache),
+        M::Clac => def!(X86, "CLAC", controls::access_control, [false], ends),
+        M::Stac => def!(X86, "STAC", controls::access_control, [true], ends),
+        M::Rdpkru => def!(X86, "RDPKRU", controls::protection_keys, [false], ends),
+        M::Wrpkru => def!(X86, "WRPKRU", controls::protection_keys, [true], ends),
         M::Movzx => moves::extend(false, log2(bytes(insn, 1))),
         M::Movsx | M::Movsxd => moves::extend(true, log2(bytes(insn, 1))),
         M::Movbe => moves::swapped(size),
@@ -464,8 +486,21 @@ fn choose(mode: u32, insn: &Instruction, mut o: Operands) -> (Definition, Operan
             None => absent(),
         },
     };
-    let _ = mode;
     (def, o)
+}
+
+/// The number of the control register that is this operand.
+fn control_register(insn: &Instruction, index: u32) -> Option<u64> {
+    let register = insn.op_register(index);
+    (insn.op_kind(index) == OpKind::Register && register.is_cr()).then(|| register.number() as u64)
+}
+
+/// The instruction, if the control register exists.
+fn existing(number: u64, def: Definition) -> Definition {
+    match number {
+        0 | 2 | 3 | 4 | 8 => def,
+        _ => def!(X86, "(undefined)", system::undefined, ends),
+    }
 }
 
 /// Groups of which each member has a mnemonic of its own.

@@ -12,6 +12,7 @@ mod arith;
 mod bits;
 mod bmi;
 mod control;
+mod controls;
 mod decode;
 mod exchange;
 mod moves;

@@ -7,6 +7,7 @@ use crate::exit::Exit;
 use crate::regs::{
     ADJUST, CARRY, DIRECTION, LESS, RAX, RCX, RDX, SIGN, ZERO, flag, low_flags, set_low_flags,
 };
+use crate::state::cr4;
 use crate::{Cpu, X86, state, tsc, vcpu};
 use understudy_engine::emit::{Effects, Emit, Helper, SlotSet, Stop};
 
@@ -87,10 +88,15 @@ macro_rules! leaves {
     )*};
 }
 
+/// #UD.
+pub(super) fn undefined_here(cpu: &mut Cpu) -> Stop {
+    exceptions::raise(cpu, Fault::new(vector::UD))
+}
+
 leaves! {
     /// An invalid opcode: #UD.
     UNDEFINED "undefined" undefined(|cpu, _| {
-        Err(exceptions::raise(cpu, Fault::new(vector::UD)))
+        Err(undefined_here(cpu))
     });
     /// More than 15 bytes: #GP.
     TOO_LONG "too_long" too_long(|cpu, _| {
@@ -129,13 +135,10 @@ fn set_interrupts(cpu: &mut Cpu, on: bool) -> Result<u64, Stop> {
     Ok(0)
 }
 
-/// CR4.TSD: RDTSC is for CPL 0 only.
-const TSD: u64 = 1 << 2;
-
 static TIME_STAMP: Helper<X86> = Helper {
     name: "time_stamp",
     call: |cpu, [aux, ..]| {
-        if cpu.state.cr4 & TSD != 0 && cpu.state.cpl != 0 {
+        if cpu.state.cr4 & cr4::TSD != 0 && cpu.state.cpl != 0 {
             return Err(exceptions::raise(cpu, Fault::with_code(vector::GP, 0)));
         }
         let now = tsc::read(cpu);
