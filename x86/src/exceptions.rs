@@ -208,9 +208,10 @@ pub(crate) fn deliver(cpu: &mut Cpu, mut event: Event) -> Stop {
         let second = Event {
             vector: fault.vector,
             code: fault.code,
+            // Of a software interrupt, the instruction's own.
+            rip: state::rip(cpu),
             software: false,
             resume: true,
-            ..event
         };
         let serial = match (class(&event), class(&second)) {
             (Class::DoubleFault, Class::Contributory | Class::PageFault) => {

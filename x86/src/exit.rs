@@ -13,6 +13,9 @@ pub enum Exit {
     /// `KVM_EXIT_MMIO`. After a read RIP is still at the instruction, and the next run begins with
     /// [`crate::vcpu::Vcpu::complete_mmio`]; after a write it is past it.
     Mmio(Mmio),
+    /// `KVM_EXIT_IO`, with RIP at the instruction; the next run begins with
+    /// [`crate::vcpu::Vcpu::complete_io`].
+    Io(Io),
     /// The host memory behind a slot is not there: `EFAULT`.
     Fault,
     /// `KVM_EXIT_INTERNAL_ERROR`: an instruction that this processor does not have yet, or an
@@ -37,4 +40,19 @@ pub struct Mmio {
     pub is_write: bool,
     /// `data`: what is written; zeros where it is read.
     pub data: [u8; 8],
+}
+
+/// The union's member for `KVM_EXIT_IO`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Io {
+    /// `direction`: `KVM_EXIT_IO_IN`, or `KVM_EXIT_IO_OUT`.
+    pub is_in: bool,
+    /// `size`: 1, 2 or 4.
+    pub size: u8,
+    /// `port`.
+    pub port: u16,
+    /// `count`: always 1 here.
+    pub count: u32,
+    /// What is written.
+    pub data: u64,
 }

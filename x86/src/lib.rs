@@ -2,17 +2,21 @@
 #![forbid(unsafe_code)]
 
 pub mod controls;
+pub mod cpuid;
 mod descriptors;
 pub mod exceptions;
 pub mod exit;
 pub mod insn;
+mod io;
 mod locked;
 pub mod mmu;
+pub mod msrs;
 pub mod regs;
 pub mod segments;
 pub mod state;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+mod transfers;
 pub mod tsc;
 pub mod vcpu;
 

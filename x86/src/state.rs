@@ -1,9 +1,12 @@
 //! The architectural state of a vCPU beyond its register file, and what blocks depend on of it.
 
 use crate::Cpu;
+use crate::cpuid;
 use crate::exit::Exit;
 use crate::insn::mode;
+use crate::io::Pending;
 use crate::mmu::{self, MmuState};
+use crate::msrs::Msrs;
 use crate::regs::{self, flag};
 use crate::segments::{Segment, Table, rights, seg};
 use crate::tsc::Tsc;
@@ -75,6 +78,8 @@ pub mod cr4 {
 
 /// Bits of EFER (SDM vol. 3A, 2.2.1).
 pub mod efer {
+    /// SYSCALL enable.
+    pub const SCE: u64 = 1 << 0;
     /// IA-32e mode enable.
     pub const LME: u64 = 1 << 8;
     /// IA-32e mode active.
@@ -115,6 +120,10 @@ pub struct State {
     pub pkru: u32,
     /// IA32_TSC_AUX.
     pub tsc_aux: u32,
+    /// Model-specific registers that are storage.
+    pub msrs: Msrs,
+    /// What CPUID gives.
+    pub cpuid: Vec<cpuid::Entry>,
     /// Current privilege level.
     pub cpl: u8,
     /// The mode of blocks, derived ([`changed`]).
@@ -125,6 +134,8 @@ pub struct State {
     pub tsc: Tsc,
     /// Accesses of devices under way.
     pub(crate) devices: Devices,
+    /// The access of a port that user space has to complete.
+    pub(crate) io: Option<Pending>,
     /// An instruction is being run without its LOCK prefix.
     pub(crate) unlocked: bool,
     /// Why [`understudy_engine::run::Engine::run`] was left.
@@ -175,11 +186,14 @@ impl State {
             efer: 0,
             pkru: 0,
             tsc_aux: 0,
+            msrs: Msrs::default(),
+            cpuid: Vec::new(),
             cpl: 0,
             mode: 0,
             mmu: MmuState::default(),
             tsc: Tsc::default(),
             devices: Devices::default(),
+            io: None,
             unlocked: false,
             exit: None,
         }

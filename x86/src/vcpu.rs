@@ -11,6 +11,8 @@
 //! instruction is over. One that writes goes on to its end, and the vCPU leaves after it.
 
 use crate::exit::{EMULATION, Exit, Mmio};
+use crate::insn::complete_in;
+use crate::io::Pending;
 use crate::mmu;
 use crate::state::{self, State};
 use crate::{Cpu, X86};
@@ -79,6 +81,18 @@ impl Vcpu {
             self.pending = Some(mmio);
         }
         exit.unwrap_or(Exit::InternalError { suberror: 0 })
+    }
+
+    /// Completes the access of the last [`Exit::Io`]: an IN with what user space has put into `data`.
+    /// Does nothing if none is open.
+    pub fn complete_io(&mut self, data: u64) {
+        let cpu = &mut self.engine.cpu;
+        if let Some(Pending { io, length }) = cpu.state.io.take() {
+            if io.is_in {
+                complete_in(cpu, io.size, data);
+            }
+            cpu.pc = cpu.pc.wrapping_add(length);
+        }
     }
 
     /// Completes the read of the last [`Exit::Mmio`] with what user space has put into `data`; does

@@ -11,6 +11,7 @@ use super::{Loc, NO_REG, Operands, RIP, mode, operand};
 use super::{
     bits, bmi, control, controls, exchange, moves, muldiv, page_end, shift, stack, string, system,
 };
+use super::{machine, segments};
 use crate::X86;
 use crate::segments::seg;
 use iced_x86::{Decoder, DecoderError, DecoderOptions, Instruction, Mnemonic, OpKind, Register};
@@ -310,6 +311,94 @@ fn choose(mode: u32, insn: &Instruction, mut o: Operands) -> (Definition, Operan
             o.size = default_address(mode).max(2);
             existing(o.imm, def!(X86, "MOV CR", controls::to_control, ends))
         }
+        M::Mov if segment_register(insn, 1).is_some() => {
+            o.imm = segment_register(insn, 1).unwrap_or(0);
+            def!(X86, "MOV Sreg", segments::mov_from)
+        }
+        M::Mov if segment_register(insn, 0).is_some_and(|number| number != u64::from(seg::CS)) => {
+            o.imm = segment_register(insn, 0).unwrap_or(0);
+            def!(X86, "MOV Sreg", segments::mov_to, ends)
+        }
+        M::Mov if segment_register(insn, 0).is_some() => {
+            def!(X86, "(undefined)", system::undefined, ends)
+        }
+        M::Push | M::Pop if segment_register(insn, 0).is_some() => {
+            o.imm = segment_register(insn, 0).unwrap_or(0);
+            o.size = (insn.stack_pointer_increment().unsigned_abs()).trailing_zeros() as u8;
+            if insn.mnemonic() == M::Push {
+                def!(X86, "PUSH Sreg", segments::push)
+            } else {
+                def!(X86, "POP Sreg", segments::pop, ends)
+            }
+        }
+        M::Lds | M::Les | M::Lfs | M::Lgs | M::Lss => {
+            o.imm = u64::from(match insn.mnemonic() {
+                M::Lds => seg::DS,
+                M::Les => seg::ES,
+                M::Lfs => seg::FS,
+                M::Lgs => seg::GS,
+                _ => seg::SS,
+            });
+            def!(X86, "LDS", segments::load_pointer, ends)
+        }
+        M::Jmp | M::Call if insn.is_jmp_far() || insn.is_call_far() => {
+            (o.imm, o.size) = match insn.op_kind(0) {
+                OpKind::FarBranch16 => (insn.far_branch16().into(), 1),
+                _ => (insn.far_branch32().into(), 2),
+            };
+            o.disp = insn.far_branch_selector().into();
+            far(insn.mnemonic())
+        }
+        M::Jmp | M::Call if insn.is_jmp_far_indirect() || insn.is_call_far_indirect() => {
+            o.size = log2(insn.memory_size().size() - 2);
+            far(insn.mnemonic())
+        }
+        M::Retf => {
+            o.size = far_return_size(insn);
+            def!(X86, "RETF", segments::return_far, ends)
+        }
+        M::Iret | M::Iretd | M::Iretq => {
+            o.size = stack_operand(insn, M::Iret, M::Iretd);
+            def!(X86, "IRET", segments::interrupt_return, ends)
+        }
+        M::Syscall => def!(X86, "SYSCALL", segments::system_call, ends),
+        M::Sysret | M::Sysretq => {
+            o.size = if insn.mnemonic() == M::Sysretq { 3 } else { 2 };
+            def!(X86, "SYSRET", segments::system_return, ends)
+        }
+        M::Swapgs => def!(X86, "SWAPGS", segments::swap_gs, ends),
+        M::Rdfsbase => def!(X86, "RDFSBASE", segments::read_base, [false]),
+        M::Rdgsbase => def!(X86, "RDGSBASE", segments::read_base, [true]),
+        M::Wrfsbase => def!(X86, "WRFSBASE", segments::write_base, [false]),
+        M::Wrgsbase => def!(X86, "WRGSBASE", segments::write_base, [true]),
+        M::Lgdt | M::Lidt => {
+            use iced_x86::Code::{Lgdt_m1632_16, Lidt_m1632_16};
+            let short = matches!(insn.code(), Lgdt_m1632_16 | Lidt_m1632_16);
+            o.size = if short { 1 } else { 2 };
+            if insn.mnemonic() == M::Lgdt {
+                def!(X86, "LGDT", segments::load_table, [false], ends)
+            } else {
+                def!(X86, "LIDT", segments::load_table, [true], ends)
+            }
+        }
+        M::Sgdt => def!(X86, "SGDT", segments::store_table, [false]),
+        M::Sidt => def!(X86, "SIDT", segments::store_table, [true]),
+        M::Ltr => def!(X86, "LTR", segments::load_system, [true], ends),
+        M::Lldt => def!(X86, "LLDT", segments::load_system, [false], ends),
+        M::Str => def!(X86, "STR", segments::store_system, [true]),
+        M::Sldt => def!(X86, "SLDT", segments::store_system, [false]),
+        M::Rdmsr => def!(X86, "RDMSR", machine::rdmsr, ends),
+        M::Wrmsr => def!(X86, "WRMSR", machine::wrmsr, ends),
+        M::Cpuid => def!(X86, "CPUID", machine::cpuid, ends),
+        M::In => {
+            o.c = o.b;
+            def!(X86, "IN", machine::port, [true], ends)
+        }
+        M::Out => {
+            o.size = log2(bytes(insn, 1));
+            o.c = o.a;
+            def!(X86, "OUT", machine::port, [false], ends)
+        }
         M::Clts => def!(X86, "CLTS", controls::clts, ends),
         M::Lmsw => def!(X86, "LMSW", controls::lmsw, ends),
         M::Smsw => def!(X86, "SMSW", controls::smsw),
@@ -493,6 +582,31 @@ fn choose(mode: u32, insn: &Instruction, mut o: Operands) -> (Definition, Operan
 fn control_register(insn: &Instruction, index: u32) -> Option<u64> {
     let register = insn.op_register(index);
     (insn.op_kind(index) == OpKind::Register && register.is_cr()).then(|| register.number() as u64)
+}
+
+/// The number of the segment register that is this operand.
+fn segment_register(insn: &Instruction, index: u32) -> Option<u64> {
+    let register = insn.op_register(index);
+    (insn.op_kind(index) == OpKind::Register && register.is_segment_register())
+        .then(|| segment(register).into())
+}
+
+/// A far JMP or CALL.
+fn far(mnemonic: Mnemonic) -> Definition {
+    if mnemonic == Mnemonic::Call {
+        def!(X86, "CALL far", segments::far, [true], ends)
+    } else {
+        def!(X86, "JMP far", segments::far, [false], ends)
+    }
+}
+
+fn far_return_size(insn: &Instruction) -> u8 {
+    use iced_x86::Code;
+    match insn.code() {
+        Code::Retfw | Code::Retfw_imm16 => 1,
+        Code::Retfd | Code::Retfd_imm16 => 2,
+        _ => 3,
+    }
 }
 
 /// The instruction, if the control register exists.

@@ -15,15 +15,18 @@ mod control;
 mod controls;
 mod decode;
 mod exchange;
+mod machine;
 mod moves;
 mod muldiv;
-mod operand;
+pub(crate) mod operand;
 mod page_end;
+mod segments;
 mod shift;
 mod stack;
 mod string;
 mod system;
 
+pub(crate) use machine::complete as complete_in;
 pub(crate) use page_end::fetch_bytes;
 
 use crate::X86;
