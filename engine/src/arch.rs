@@ -17,6 +17,10 @@ pub trait Arch: Sized + 'static {
     /// Bytes that any instruction's address is a multiple of.
     const INSN_ALIGN: u64;
 
+    /// Whether [`Cpu::leave_after_insn`] is used: a block can end behind any instruction that
+    /// stores. If not, no code is made for that.
+    const LEAVES_BLOCKS: bool = false;
+
     /// The mode under which blocks are translated and kept: all that decoding and emitted code
     /// depend on and that is not in a slot (exception level, endianness, traps...).
     fn mode(cpu: &Cpu<Self>) -> u32;

@@ -33,6 +33,8 @@ pub struct Block<A: Arch> {
 pub struct Page<A: Arch> {
     /// By offset from the start of the page, in units of [`Arch::INSN_ALIGN`].
     blocks: Box<[Option<Box<Block<A>>>]>,
+    /// Increases whenever a block is decoded anew: what was compiled before is void.
+    version: u32,
 }
 
 /// Index of a [`Page`] in a [`Cache`].
@@ -79,7 +81,7 @@ impl<A: Arch> Cache<A> {
     pub fn page(&mut self, physical: u64, mode: u32) -> PageIndex {
         *self.index.entry((physical, mode)).or_insert_with(|| {
             let blocks = (0..PAGE_SIZE / A::INSN_ALIGN).map(|_| None).collect();
-            self.pages.push(Page { blocks });
+            self.pages.push(Page { blocks, version: 0 });
             PageIndex(self.pages.len() as u32 - 1)
         })
     }
@@ -112,6 +114,7 @@ impl<A: Arch> Cache<A> {
             let block = unsafe { decode(offset, mode, host, epoch) }?;
             let fresh = self.slot(page, offset).replace(Box::new(block)).is_none();
             self.blocks += fresh as usize;
+            self.pages[page.0 as usize].version += !fresh as u32;
         }
         self.slot(page, offset).as_deref_mut()
     }
@@ -122,12 +125,18 @@ impl<A: Arch> Cache<A> {
         &mut self.pages[page.0 as usize].blocks[((offset & PAGE_MASK) / A::INSN_ALIGN) as usize]
     }
 
+    /// The version of the page's code.
+    pub(crate) fn version(&self, page: PageIndex) -> u32 {
+        self.pages[page.0 as usize].version
+    }
+
     /// The block at `offset` in `page`, if it has been decoded.
     pub(crate) fn peek(&mut self, page: PageIndex, offset: u32) -> Option<&mut Block<A>> {
         self.slot(page, offset as u64).as_deref_mut()
     }
 
-    /// Whether the block at `offset` is what it was when it was decoded, in this epoch.
+    /// Whether the block at `offset` is what it was when it was decoded, in this epoch. It is
+    /// forgotten if not.
     ///
     /// # Safety
     ///
@@ -139,11 +148,19 @@ impl<A: Arch> Cache<A> {
         host: *const u8,
         epoch: u64,
     ) -> bool {
-        match self.slot(page, offset) {
+        let slot = self.slot(page, offset);
+        let same = match slot {
             // SAFETY: passed on from the caller.
             Some(block) => block.epoch == epoch || unsafe { block.check(offset, host, epoch) },
-            None => false,
+            None => return false,
+        };
+        if !same {
+            // It must not get into a region again.
+            *slot = None;
+            self.blocks -= 1;
+            self.pages[page.0 as usize].version += 1;
         }
+        same
     }
 }
 

@@ -51,6 +51,8 @@ use std::mem::offset_of;
 pub const DISPATCH: u64 = 0;
 const REDIRECT: u64 = 1;
 const EXIT: u64 = 2;
+/// The instruction is to be completed, and then the region to be left.
+const LEAVE: u64 = 3;
 
 /// What compiled code's return value says.
 pub fn outcome(status: u64) -> Result<(), Stop> {
@@ -326,6 +328,10 @@ struct Lower<'a, 'r, A: Arch> {
     /// Values that stand also in floating-point registers.
     floats: HashMap<clif::Value, clif::Value>,
     offset: u32,
+    /// The offset of the block that is being emitted.
+    block: u32,
+    /// The rest of an instruction is emitted once more, after which the region is left.
+    leaving: bool,
     signatures: HashMap<(bool, usize, bool), SigRef>,
     /// Goes on at the address that is its parameter, with all written back.
     chain: clif::Block,
@@ -372,6 +378,8 @@ impl<'a, 'r, A: Arch> Lower<'a, 'r, A> {
             conditions: HashMap::new(),
             floats: HashMap::new(),
             offset: 0,
+            block: 0,
+            leaving: false,
             signatures: HashMap::new(),
             b,
         }
@@ -511,6 +519,7 @@ impl<'a, 'r, A: Arch> Lower<'a, 'r, A> {
         self.values = vec![None; block.ops.len()];
         self.conditions.clear();
         self.offset = block.offset;
+        self.block = block.offset;
         let count = self.b.use_var(self.count);
         let count = self.b.ins().iadd_imm_s(count, block.instructions as i64);
         self.b.def_var(self.count, count);
@@ -687,20 +696,64 @@ impl<'a, 'r, A: Arch> Lower<'a, 'r, A> {
         self.b.ins().return_(&[status]);
     }
 
-    /// Leaves the region, if the call just made has ended the instruction. All is written back.
-    fn check_status(&mut self) {
+    /// Leaves the region, if the call just made has ended the instruction, or asks to leave behind
+    /// it. All is written back. `stores` is the operation, if it may ask that, and its result.
+    fn check_status(&mut self, stores: Option<(usize, Option<clif::Value>)>) {
         let status = self.field(I64, offset_of!(Cpu<A>, status));
         let stop = self.b.create_block();
         let go_on = self.b.create_block();
         self.b.set_cold_block(stop);
         self.b.ins().brif(status, stop, &[], go_on, &[]);
         self.b.switch_to_block(stop);
-        let count = self.b.use_var(self.count);
-        self.set_field(offset_of!(Cpu<A>, instructions), count);
         let zero = self.imm(0);
         self.set_field(offset_of!(Cpu<A>, status), zero);
+        if let Some((at, result)) = stores.filter(|_| A::LEAVES_BLOCKS) {
+            let leaves = self.b.ins().icmp_imm_s(IntCC::Equal, status, LEAVE as i64);
+            let finish = self.b.create_block();
+            let stop = self.b.create_block();
+            self.b.set_cold_block(finish);
+            self.b.set_cold_block(stop);
+            self.b.ins().brif(leaves, finish, &[], stop, &[]);
+            self.b.switch_to_block(finish);
+            if self.leaving {
+                self.b.ins().jump(go_on, &[]);
+            } else {
+                self.finish_insn(at, result);
+            }
+            self.b.switch_to_block(stop);
+        }
+        let count = self.b.use_var(self.count);
+        self.set_field(offset_of!(Cpu<A>, instructions), count);
         self.b.ins().return_(&[status]);
         self.b.switch_to_block(go_on);
+    }
+
+    /// On a cold path: emits once more what is left of the instruction behind operation `at`, and the
+    /// way out.
+    fn finish_insn(&mut self, at: usize, result: Option<clif::Value>) {
+        let region = self.region;
+        let block = &region.blocks[&self.block];
+        let saved = (self.dirty, self.values.clone(), self.conditions.clone());
+        self.leaving = true;
+        self.values[at] = result;
+        let is_insn = |i: &usize| matches!(block.ops[*i], Op::Insn { .. });
+        let next = (at + 1..block.ops.len()).find(is_insn);
+        for i in at + 1..next.unwrap_or(block.ops.len()) {
+            self.op(i, &block.ops[i]);
+        }
+        let target = match (next.map(|i| &block.ops[i]), block.end) {
+            (Some(Op::Insn { offset, .. }), _) => self.at(*offset as i64),
+            (_, End::Jump(to) | End::Dispatch(to)) => self.at(to),
+            (_, End::JumpTo(target)) => self.value(target),
+            (_, End::Branch(condition, taken, next)) => {
+                let condition = self.condition(condition);
+                let (taken, next) = (self.at(taken), self.at(next));
+                self.b.ins().select(condition, taken, next)
+            }
+        };
+        self.dispatch(target);
+        self.leaving = false;
+        (self.dirty, self.values, self.conditions) = saved;
     }
 
     /// Stores the dirty ones of these slots. They stay dirty for what follows: on another path to
@@ -800,17 +853,19 @@ impl<'a, 'r, A: Arch> Lower<'a, 'r, A> {
                 first
             }
             Op::Second => return,
-            Op::Store(address, value, mem) => return self.store(address, value, mem),
-            Op::StorePair(address, a, b, mem) => return self.store_pair(address, (a, b), mem),
-            Op::Rmw(op, address, operand, mem) => self.rmw(op, address, operand, mem),
+            Op::Store(address, value, mem) => return self.store(i, address, value, mem),
+            Op::StorePair(address, a, b, mem) => {
+                return self.store_pair(i, address, (a, b), mem);
+            }
+            Op::Rmw(op, address, operand, mem) => self.rmw(i, op, address, operand, mem),
             Op::CompareExchange(address, expected, new, mem) => {
-                self.compare_exchange(address, expected, new, mem)
+                self.compare_exchange(i, address, expected, new, mem)
             }
             Op::Fence => {
                 self.b.ins().fence();
                 return;
             }
-            Op::Helper(helper, arguments) => self.helper(helper, arguments),
+            Op::Helper(helper, arguments) => self.helper(i, helper, arguments),
             Op::HelperUnless(condition, value, helper, arguments) => {
                 self.helper_unless(condition, value, helper, arguments)
             }

@@ -1,8 +1,8 @@
 //! A vCPU's hot state: what the interpreter and compiled code work on.
 
-use crate::arch::Arch;
+use crate::arch::{Arch, Insn};
 use crate::chain::{Link, Links};
-use crate::emit::Slot;
+use crate::emit::{Slot, Stop};
 use crate::request::Requests;
 use crate::tlb::{Entry, Tlb};
 use std::sync::Arc;
@@ -29,6 +29,7 @@ pub struct Cpu<A: Arch> {
     pub(crate) results: [u64; 2],
     epoch: u64,
     fetch_flush: bool,
+    pub(crate) leave: bool,
     pub(crate) mode: u32,
     pub(crate) length: u64,
     tlb: Tlb,
@@ -60,6 +61,7 @@ impl<A: Arch> Cpu<A> {
             results: [0; 2],
             epoch: 0,
             fetch_flush: false,
+            leave: false,
             mode: 0,
             length: A::INSN_ALIGN,
             tlb,
@@ -108,6 +110,39 @@ impl<A: Arch> Cpu<A> {
     /// may have changed code.
     pub fn new_epoch(&mut self) {
         self.epoch += 1;
+    }
+
+    /// The instruction at hand, a store or a helper that may stop, has stored over code: blocks
+    /// compare their source bytes before they run again, beginning with the next instruction. The
+    /// architecture must have [`Arch::LEAVES_BLOCKS`].
+    pub fn code_written(&mut self) {
+        self.new_epoch();
+        self.leave_after_insn();
+    }
+
+    /// Has the dispatcher look around after the instruction at hand, a store or a helper that may
+    /// stop. The architecture must have [`Arch::LEAVES_BLOCKS`].
+    pub fn leave_after_insn(&mut self) {
+        debug_assert!(A::LEAVES_BLOCKS);
+        self.leave = true;
+    }
+
+    /// Whether [`Cpu::leave_after_insn`] has been called by the instruction at hand.
+    pub fn leaving(&self) -> bool {
+        self.leave
+    }
+
+    /// Runs an instruction that is in no block, and gives the address of the next. [`Cpu::pc`], which
+    /// stays, is the instruction's own address.
+    pub fn interpret_one(&mut self, insn: &Insn<A>) -> Result<u64, Stop> {
+        let (pc, length) = (self.pc, self.length);
+        self.length = insn.length as u64;
+        let result = (insn.interpret)(self, &insn.operands);
+        self.length = length;
+        result?;
+        let next = self.pc.wrapping_add(insn.length as u64);
+        self.pc = pc;
+        Ok(next)
     }
 
     /// The epoch, see [`crate::block`].

@@ -33,6 +33,8 @@ pub(crate) struct Entry {
 struct Compiled {
     code: NonNull<u8>,
     page: PageIndex,
+    /// The page's version that it was made from.
+    version: u32,
     /// The region's blocks: each must be what it was, in the epoch it is run in.
     blocks: Box<[u32]>,
     epoch: u64,
@@ -42,6 +44,7 @@ struct Compiled {
 struct Job {
     generation: u64,
     page: PageIndex,
+    version: u32,
     blocks: Box<[u32]>,
     entries: Vec<u32>,
     code: Result<Vec<u8>, CompileError>,
@@ -174,6 +177,7 @@ impl Regions {
         let mut job = Job {
             generation: self.generation,
             page,
+            version: cache.version(page),
             blocks,
             entries,
             code: Ok(Vec::new()),
@@ -205,7 +209,7 @@ impl Regions {
     }
 
     fn install<A: Arch>(&mut self, cache: &mut Cache<A>, job: Job) -> bool {
-        if job.generation != self.generation {
+        if job.generation != self.generation || job.version != cache.version(job.page) {
             return true;
         }
         // What cannot be compiled goes on being interpreted.
@@ -219,6 +223,7 @@ impl Regions {
         self.compiled.push(Compiled {
             code,
             page: job.page,
+            version: job.version,
             blocks: job.blocks,
             epoch: 0,
         });
@@ -254,6 +259,10 @@ impl Regions {
                 if !unsafe { cache.unchanged(region.page, *offset as u64, fetch.host, epoch) } {
                     return None;
                 }
+            }
+            // A block that has been decoded anew is unchanged since, but not what was compiled.
+            if region.version != cache.version(region.page) {
+                return None;
             }
             region.epoch = epoch;
         }

@@ -130,6 +130,7 @@ impl<A: Arch> Engine<A> {
                 self.epoch = self.cpu.epoch();
                 self.cpu.links.clear();
             }
+            self.cpu.leave = false;
             if A::stepping(&self.cpu) {
                 self.step()?;
                 continue;
@@ -288,6 +289,9 @@ fn interpret<A: Arch>(cpu: &mut Cpu<A>, insns: &[crate::arch::Insn<A>]) -> Resul
         cpu.length = insn.length as u64;
         (insn.interpret)(cpu, &insn.operands)?;
         cpu.pc = cpu.pc.wrapping_add(insn.length as u64);
+        if A::LEAVES_BLOCKS && cpu.leave {
+            break;
+        }
     }
     Ok(())
 }

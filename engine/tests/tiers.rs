@@ -128,6 +128,81 @@ fn changed_code_is_seen_in_the_next_epoch() {
     }
 }
 
+/// The instruction as the four bytes that a store of 32 bits writes.
+fn word(insn: [u8; 4]) -> u64 {
+    u32::from_le_bytes(insn).into()
+}
+
+#[test]
+fn a_store_over_the_next_instruction_is_seen_at_once() {
+    for tier in [Tier::Interpret, Tier::Compile(1), Tier::Compile(2)] {
+        // Ten turns: slot 1 += slot 2, and -= after the store over it; the next store undoes that.
+        let program = [
+            [op::STORE + 2, 5, 3, 0],
+            [op::BINARY, 1, 1, 2],
+            [op::STORE + 2, 6, 3, 0],
+            [op::BINARY + 1, 13, 13, 12],
+            offset(op::BRANCH, 13, -4),
+            [op::HALT, 0, 0, 0],
+        ];
+        let mut engine = machine(1, &program, tier);
+        engine.cpu.regs[2] = 3;
+        engine.cpu.regs[3] = 4;
+        engine.cpu.regs[5] = word([op::BINARY + 1, 1, 1, 2]);
+        engine.cpu.regs[6] = word([op::BINARY, 1, 1, 2]);
+        engine.cpu.regs[12] = 1;
+        engine.cpu.regs[13] = 10;
+        engine.run();
+        assert_eq!(engine.cpu.regs[1] as i64, -30, "{tier:?}");
+        assert_eq!(engine.cpu.regs[13], 0, "{tier:?}");
+    }
+}
+
+#[test]
+fn a_call_that_stores_over_code_goes_on_where_it_calls() {
+    for tier in [Tier::Interpret, Tier::Compile(1)] {
+        // The store is the last of its block: a jump follows in the same one.
+        let program = [
+            [op::STORE + 2, 5, 3, 0],
+            offset(op::JUMP, 0, 2),
+            [op::HALT, 0, 0, 0],
+            [op::BINARY, 1, 1, 2],
+            [op::HALT, 0, 0, 0],
+        ];
+        let mut engine = machine(1, &program, tier);
+        engine.cpu.regs[1] = 1;
+        engine.cpu.regs[2] = 3;
+        engine.cpu.regs[3] = 12;
+        engine.cpu.regs[5] = word([op::BINARY + 2, 1, 1, 2]);
+        engine.run();
+        assert_eq!((engine.cpu.regs[1], engine.cpu.pc), (3, 16), "{tier:?}");
+    }
+}
+
+#[test]
+fn a_block_that_was_decoded_anew_is_not_run_as_it_was_compiled() {
+    // 0: the entry of a region; 8: a block of it, which changes, and is run by itself first.
+    let program = [
+        [op::BINARY + 1, 13, 13, 12],
+        offset(op::JUMP, 0, 1),
+        [op::BINARY, 1, 1, 2],
+        offset(op::BRANCH, 13, -3),
+        [op::HALT, 0, 0, 0],
+    ];
+    let mut engine = machine(1, &program, Tier::Compile(3));
+    engine.cpu.regs[2] = 3;
+    engine.cpu.regs[12] = 1;
+    engine.cpu.regs[13] = 6;
+    engine.run();
+    assert_eq!(engine.cpu.regs[1], 18);
+    engine.cpu.state.memory[0].0[8] = op::BINARY + 1;
+    engine.cpu.regs[1] = 0;
+    engine.cpu.regs[13] = 1;
+    engine.cpu.pc = 8;
+    engine.run();
+    assert_eq!(engine.cpu.regs[1] as i64, -6);
+}
+
 #[test]
 fn a_request_ends_a_compiled_loop() {
     let mut engine = machine(1, &[offset(op::JUMP, 0, 0)], Tier::Compile(1));

@@ -104,6 +104,16 @@ impl Limits {
             physical_address_bits: ipa_bits,
         }
     }
+
+    /// The limits of an x86-64 virtual machine whose processors have so many bits in a physical
+    /// address.
+    pub fn x86(physical_bits: u32) -> Self {
+        Limits {
+            user_slots: 32764,
+            address_space: 0,
+            physical_address_bits: physical_bits,
+        }
+    }
 }
 
 /// What a successful `KVM_SET_USER_MEMORY_REGION` did.

@@ -29,17 +29,19 @@ impl<A: Arch> Lower<'_, '_, A> {
 
     pub(super) fn helper(
         &mut self,
+        at: usize,
         helper: &'static Helper<A>,
         arguments: [ir::Value; 4],
     ) -> clif::Value {
         let target = call_helper::<A> as *const () as u64;
-        let result = self.helper_call(helper, arguments, false, target);
+        let result = self.helper_call(Some(at), helper, arguments, false, target);
         result.expect("the helper's call has a result")
     }
 
-    /// Calls `target`, which calls the helper.
+    /// Calls `target`, which calls the helper. `at` is the operation, if it is reached always.
     pub(super) fn helper_call(
         &mut self,
+        at: Option<usize>,
         helper: &'static Helper<A>,
         arguments: [ir::Value; 4],
         preserve_all: bool,
@@ -55,9 +57,6 @@ impl<A: Arch> Lower<'_, '_, A> {
         let address = self.imm(helper as *const Helper<A> as i64);
         let all = [self.cpu, address, a, b, c, d];
         let result = self.call(preserve_all, target, &all, !preserve_all);
-        if effects.stops {
-            self.check_status();
-        }
         for index in 0..Slot::COUNT as u8 {
             let slot = Slot::new(index);
             if let Some(variable) = self.vectors.get(&slot).copied() {
@@ -71,6 +70,9 @@ impl<A: Arch> Lower<'_, '_, A> {
                 let value = self.field(I64, 8 * slot.index());
                 self.b.def_var(variable, value);
             }
+        }
+        if effects.stops {
+            self.check_status(at.map(|at| (at, result)));
         }
         result
     }
@@ -100,7 +102,7 @@ impl<A: Arch> Lower<'_, '_, A> {
 
         self.b.switch_to_block(unless);
         let dirty = self.dirty;
-        self.helper_call(helper, arguments, true, self.slow.helper);
+        self.helper_call(None, helper, arguments, true, self.slow.helper);
         // On the other way nothing has been written back.
         self.dirty = dirty;
         let result = self.field(ty, offset_of!(Cpu<A>, results));

@@ -80,6 +80,8 @@ impl<A: Arch> Lower<'_, '_, A> {
         address: clif::Value,
         reach: Reach,
         results: &[Type],
+        // The operation, if it stores.
+        stores: Option<usize>,
         fast: impl FnOnce(&mut Self, clif::Value) -> Vec<clif::Value>,
         slow: impl FnOnce(&mut Self),
     ) -> Vec<clif::Value> {
@@ -97,15 +99,15 @@ impl<A: Arch> Lower<'_, '_, A> {
         self.set_pc();
         self.write_back(SlotSet::ALL);
         slow(self);
-        self.check_status();
         let values: Vec<_> = (0..)
             .zip(results)
             .map(|(i, ty)| {
                 let offset = (offset_of!(Cpu<A>, results) + 8 * i) as i32;
-                let value = self.b.ins().load(*ty, guest(), self.cpu, offset);
-                clif::BlockArg::from(value)
+                self.b.ins().load(*ty, guest(), self.cpu, offset)
             })
             .collect();
+        self.check_status(stores.map(|at| (at, values.first().copied())));
+        let values: Vec<_> = values.into_iter().map(clif::BlockArg::from).collect();
         self.b.ins().jump(done, &values);
 
         self.b.switch_to_block(found);
@@ -157,6 +159,7 @@ impl<A: Arch> Lower<'_, '_, A> {
             address,
             Reach::load(mem.size.bytes(), mem),
             &[I64],
+            None,
             |l, host| vec![l.host_load(mem.size, host, 0)],
             |l| {
                 let (cpu, target) = (l.cpu, l.slow.load);
@@ -175,6 +178,7 @@ impl<A: Arch> Lower<'_, '_, A> {
             address,
             Reach::load(2 * bytes, mem),
             &[I64; 2],
+            None,
             |l, host| {
                 vec![
                     l.host_load(mem.size, host, 0),
@@ -190,13 +194,14 @@ impl<A: Arch> Lower<'_, '_, A> {
         (values[0], values[1])
     }
 
-    pub(super) fn store(&mut self, address: ir::Value, value: ir::Value, mem: Mem) {
+    pub(super) fn store(&mut self, at: usize, address: ir::Value, value: ir::Value, mem: Mem) {
         let (address, value) = (self.value(address), self.value(value));
         self.weak_fence(mem.order);
         self.access(
             address,
             Reach::store(mem.size.bytes(), mem),
             &[],
+            Some(at),
             |l, host| {
                 l.host_store(mem.size, value, host, 0);
                 if mem.order != Order::Relaxed {
@@ -215,6 +220,7 @@ impl<A: Arch> Lower<'_, '_, A> {
 
     pub(super) fn store_pair(
         &mut self,
+        at: usize,
         address: ir::Value,
         values: (ir::Value, ir::Value),
         mem: Mem,
@@ -229,6 +235,7 @@ impl<A: Arch> Lower<'_, '_, A> {
             address,
             Reach::store(2 * bytes, mem),
             &[],
+            Some(at),
             |l, host| {
                 if let Some(whole) = whole {
                     l.b.ins().store(guest(), whole, host, 0);
@@ -266,6 +273,7 @@ impl<A: Arch> Lower<'_, '_, A> {
 
     pub(super) fn rmw(
         &mut self,
+        at: usize,
         op: Rmw,
         address: ir::Value,
         operand: ir::Value,
@@ -277,6 +285,7 @@ impl<A: Arch> Lower<'_, '_, A> {
             address,
             Reach::store(mem.size.bytes(), aligned),
             &[I64],
+            Some(at),
             |l, host| {
                 let (ty, narrow) = l.narrow(mem.size, operand);
                 let (op, narrow) = match op {
@@ -308,6 +317,7 @@ impl<A: Arch> Lower<'_, '_, A> {
 
     pub(super) fn compare_exchange(
         &mut self,
+        at: usize,
         address: ir::Value,
         expected: ir::Value,
         new: ir::Value,
@@ -320,6 +330,7 @@ impl<A: Arch> Lower<'_, '_, A> {
             address,
             Reach::store(mem.size.bytes(), aligned),
             &[I64],
+            Some(at),
             |l, host| {
                 let (_, expected) = l.narrow(mem.size, expected);
                 let (_, new) = l.narrow(mem.size, new);

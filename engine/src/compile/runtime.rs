@@ -17,10 +17,20 @@ pub(super) extern "C" fn slow_load_pair<A: Arch>(cpu: &mut Cpu<A>, address: u64,
     }
 }
 
-pub(super) extern "C" fn slow_store<A: Arch>(cpu: &mut Cpu<A>, address: u64, value: u64, mem: u64) {
-    if let Err(stop) = access::store_slow(cpu, address, value, unpack(mem)) {
-        cpu.status = status(stop);
+/// The status after what may have asked to leave behind the instruction.
+fn finished<A: Arch>(cpu: &mut Cpu<A>) -> u64 {
+    if std::mem::take(&mut cpu.leave) {
+        LEAVE
+    } else {
+        DISPATCH
     }
+}
+
+pub(super) extern "C" fn slow_store<A: Arch>(cpu: &mut Cpu<A>, address: u64, value: u64, mem: u64) {
+    cpu.status = match access::store_slow(cpu, address, value, unpack(mem)) {
+        Ok(()) => finished(cpu),
+        Err(stop) => status(stop),
+    };
 }
 
 pub(super) extern "C" fn slow_store_pair<A: Arch>(
@@ -30,9 +40,10 @@ pub(super) extern "C" fn slow_store_pair<A: Arch>(
     b: u64,
     mem: u64,
 ) {
-    if let Err(stop) = access::store_pair_slow(cpu, address, (a, b), unpack(mem)) {
-        cpu.status = status(stop);
-    }
+    cpu.status = match access::store_pair_slow(cpu, address, (a, b), unpack(mem)) {
+        Ok(()) => finished(cpu),
+        Err(stop) => status(stop),
+    };
 }
 
 pub(super) extern "C" fn slow_helper<A: Arch>(
@@ -59,7 +70,12 @@ pub(super) extern "C" fn slow_rmw<A: Arch>(
     // Every operation is in the table, as `rmw_number` made the number from one.
     let op = RMW.get(op as usize).copied().unwrap_or(Rmw::Swap);
     match access::rmw(cpu, op, address, operand, unpack(mem)) {
-        Ok(value) => value,
+        Ok(value) => {
+            if A::LEAVES_BLOCKS {
+                cpu.status = finished(cpu);
+            }
+            value
+        }
         Err(stop) => {
             cpu.status = status(stop);
             0
@@ -75,7 +91,12 @@ pub(super) extern "C" fn slow_compare_exchange<A: Arch>(
     mem: u64,
 ) -> u64 {
     match access::compare_exchange(cpu, address, expected, new, unpack(mem)) {
-        Ok(value) => value,
+        Ok(value) => {
+            if A::LEAVES_BLOCKS {
+                cpu.status = finished(cpu);
+            }
+            value
+        }
         Err(stop) => {
             cpu.status = status(stop);
             0
@@ -92,7 +113,12 @@ pub(super) extern "C" fn call_helper<A: Arch>(
     d: u64,
 ) -> u64 {
     match (helper.call)(cpu, [a, b, c, d]) {
-        Ok(value) => value,
+        Ok(value) => {
+            if A::LEAVES_BLOCKS {
+                cpu.status = finished(cpu);
+            }
+            value
+        }
         Err(stop) => {
             cpu.status = status(stop);
             0

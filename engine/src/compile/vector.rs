@@ -105,6 +105,7 @@ impl<A: Arch> Lower<'_, '_, A> {
             address,
             Reach::load(16, mem),
             &[I64X2],
+            None,
             |l, host| vec![l.b.ins().load(I64X2, guest(), host, 0)],
             |l| {
                 let (cpu, target) = (l.cpu, l.slow.load_pair);

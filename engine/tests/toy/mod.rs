@@ -20,6 +20,8 @@ pub struct State {
     /// What the last device access was, and how many instructions were single-stepped.
     pub device: Vec<(u64, u64)>,
     pub halted: bool,
+    /// Pages that code was fetched from, a bit each.
+    pub code: u64,
 }
 
 #[repr(C, align(4096))]
@@ -297,6 +299,7 @@ impl Arch for Toy {
     type Operands = Operands;
     type State = State;
     const INSN_ALIGN: u64 = 4;
+    const LEAVES_BLOCKS: bool = true;
 
     fn mode(_: &Cpu<Self>) -> u32 {
         0
@@ -334,6 +337,8 @@ impl Arch for Toy {
         match cpu.state.memory.get_mut((physical / PAGE_SIZE) as usize) {
             Some(page) if cpu.pc & 3 == 0 => {
                 let host = page.0.as_ptr();
+                cpu.state.code |= 1 << (physical / PAGE_SIZE);
+                cpu.tlb().clear_stores();
                 Ok(Fetch {
                     host,
                     physical,
@@ -368,14 +373,18 @@ impl Arch for Toy {
         address: u64,
         _: u64,
         _: Mem,
-        _: AccessKind,
+        kind: AccessKind,
     ) -> Result<Target, Stop> {
         let page = (address / PAGE_SIZE) as usize;
+        let code = page < 64 && cpu.state.code >> page & 1 != 0;
+        if code && kind.writes() {
+            cpu.code_written();
+        }
         Ok(match cpu.state.memory.get_mut(page) {
             Some(page) => Target::Memory(Frame {
                 host: page.0.as_mut_ptr(),
                 cache_loads: true,
-                cache_stores: true,
+                cache_stores: !code,
             }),
             None => Target::Device(address),
         })
@@ -429,6 +438,7 @@ pub fn machine(pages: usize, program: &[[u8; 4]], tier: Tier) -> Engine<Toy> {
         memory,
         device: Vec::new(),
         halted: false,
+        code: 0,
     };
     let mut engine = Engine::new(state, Default::default());
     engine.set_tier(tier);

@@ -1,0 +1,264 @@
+//! Exceptions and their delivery (SDM vol. 3A, chapter 6).
+//!
+//! ```text
+//!   raise(fault) ─► deliver ─► gate, stack, pushes ─► Stop::Redirect: the handler runs
+//!                     ▲              │ fault on the way
+//!                     └── double? ◄──┘
+//!                          │ triple
+//!                          ▼
+//!                     Exit::Shutdown
+//! ```
+
+mod long;
+
+use crate::exit::Exit;
+use crate::mmu::walk::Failure;
+use crate::mmu::{self, SystemFailure};
+use crate::regs::{self, flag};
+use crate::{Cpu, state, vcpu};
+use understudy_engine::emit::Stop;
+
+/// Exception vectors (SDM vol. 3A, table 6-1).
+pub mod vector {
+    /// Divide error.
+    pub const DE: u8 = 0;
+    /// Debug.
+    pub const DB: u8 = 1;
+    /// Breakpoint.
+    pub const BP: u8 = 3;
+    /// Invalid opcode.
+    pub const UD: u8 = 6;
+    /// Double fault.
+    pub const DF: u8 = 8;
+    /// Invalid TSS.
+    pub const TS: u8 = 10;
+    /// Segment not present.
+    pub const NP: u8 = 11;
+    /// Stack-segment fault.
+    pub const SS: u8 = 12;
+    /// General protection.
+    pub const GP: u8 = 13;
+    /// Page fault.
+    pub const PF: u8 = 14;
+    /// Alignment check.
+    pub const AC: u8 = 17;
+}
+
+/// Bits of a page fault's error code (SDM vol. 3A, figure 4-12).
+pub mod code {
+    /// The page was present.
+    pub const PRESENT: u32 = 1 << 0;
+    /// The access was a write.
+    pub const WRITE: u32 = 1 << 1;
+    /// The access had a user's rights.
+    pub const USER: u32 = 1 << 2;
+    /// A reserved bit was set in an entry.
+    pub const RESERVED: u32 = 1 << 3;
+    /// The access was an instruction fetch.
+    pub const FETCH: u32 = 1 << 4;
+    /// A protection key forbade it.
+    pub const KEY: u32 = 1 << 5;
+}
+
+/// An exception of the class of faults: the instruction has not been executed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Its vector.
+    pub vector: u8,
+    /// Its error code, if it has one.
+    pub code: Option<u32>,
+    /// What CR2 gets.
+    pub cr2: Option<u64>,
+}
+
+impl Fault {
+    /// One without an error code.
+    pub const fn new(vector: u8) -> Fault {
+        Fault {
+            vector,
+            code: None,
+            cr2: None,
+        }
+    }
+
+    /// One with an error code.
+    pub const fn with_code(vector: u8, code: u32) -> Fault {
+        Fault {
+            vector,
+            code: Some(code),
+            cr2: None,
+        }
+    }
+
+    /// A page fault.
+    pub const fn page(address: u64, code: u32) -> Fault {
+        Fault {
+            vector: vector::PF,
+            code: Some(code),
+            cr2: Some(address),
+        }
+    }
+}
+
+/// Why something did not go on: a fault, or the vCPU has to stop.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Trouble {
+    Fault(Fault),
+    Stop(Stop),
+    /// Memory that the processor needs is not there.
+    Memory(Failure),
+}
+
+impl From<Fault> for Trouble {
+    fn from(fault: Fault) -> Trouble {
+        Trouble::Fault(fault)
+    }
+}
+
+impl From<Stop> for Trouble {
+    fn from(stop: Stop) -> Trouble {
+        Trouble::Stop(stop)
+    }
+}
+
+impl From<SystemFailure> for Trouble {
+    fn from(SystemFailure(address, failure): SystemFailure) -> Trouble {
+        match failure {
+            Failure::PageFault(code) => Trouble::Fault(Fault::page(address, code)),
+            other => Trouble::Memory(other),
+        }
+    }
+}
+
+/// What is delivered through a gate.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Event {
+    pub(crate) vector: u8,
+    pub(crate) code: Option<u32>,
+    /// The instruction pointer that is pushed.
+    pub(crate) rip: u64,
+    /// INT n, INT3, INTO: the gate's DPL counts, and faults on the way are not external.
+    pub(crate) software: bool,
+    /// RFLAGS.RF in what is pushed: the instruction is run again.
+    pub(crate) resume: bool,
+}
+
+impl Event {
+    /// EXT of the error codes of faults on the way.
+    fn external(&self) -> u32 {
+        !self.software as u32
+    }
+}
+
+/// Takes an exception at the instruction at [`Cpu::pc`].
+#[cold]
+pub fn raise(cpu: &mut Cpu, fault: Fault) -> Stop {
+    if let Some(cr2) = fault.cr2 {
+        cpu.state.cr2 = cr2;
+    }
+    let event = Event {
+        vector: fault.vector,
+        code: fault.code,
+        rip: state::rip(cpu),
+        software: false,
+        resume: fault.vector != vector::DB,
+    };
+    deliver(cpu, event)
+}
+
+/// What the helper of an instruction gives for trouble.
+pub(crate) fn trouble(cpu: &mut Cpu, trouble: Trouble) -> Stop {
+    match trouble {
+        Trouble::Fault(fault) => raise(cpu, fault),
+        Trouble::Stop(stop) => stop,
+        Trouble::Memory(failure) => mmu::fail(cpu, 0, failure),
+    }
+}
+
+/// The classes by which two exceptions make a double fault (SDM vol. 3A, table 6-5).
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Class {
+    Benign,
+    Contributory,
+    PageFault,
+    DoubleFault,
+}
+
+fn class(event: &Event) -> Class {
+    match event.vector {
+        _ if event.software => Class::Benign,
+        vector::DE | vector::TS | vector::NP | vector::SS | vector::GP => Class::Contributory,
+        vector::PF => Class::PageFault,
+        vector::DF => Class::DoubleFault,
+        _ => Class::Benign,
+    }
+}
+
+/// Delivers an event, or what becomes of it.
+pub(crate) fn deliver(cpu: &mut Cpu, mut event: Event) -> Stop {
+    loop {
+        let fault = match attempt(cpu, &event) {
+            Ok(()) => return Stop::Redirect,
+            Err(Trouble::Fault(fault)) => fault,
+            Err(other) => return trouble(cpu, other),
+        };
+        if let Some(cr2) = fault.cr2 {
+            cpu.state.cr2 = cr2;
+        }
+        let second = Event {
+            vector: fault.vector,
+            code: fault.code,
+            // Of a software interrupt, the instruction's own.
+            rip: state::rip(cpu),
+            software: false,
+            resume: true,
+        };
+        let serial = match (class(&event), class(&second)) {
+            (Class::DoubleFault, Class::Contributory | Class::PageFault) => {
+                cpu.state.exit = Some(Exit::Shutdown);
+                return Stop::Exit;
+            }
+            (Class::Contributory, Class::Contributory) => false,
+            (Class::PageFault, Class::Contributory | Class::PageFault) => false,
+            _ => true,
+        };
+        event = if serial {
+            second
+        } else {
+            Event {
+                vector: vector::DF,
+                code: Some(0),
+                resume: false,
+                ..second
+            }
+        };
+    }
+}
+
+/// Delivers an event, unless there is a fault on the way; nothing has changed then.
+fn attempt(cpu: &mut Cpu, event: &Event) -> Result<(), Trouble> {
+    if cpu.state.long_mode() {
+        long::deliver(cpu, event)
+    } else {
+        Err(vcpu::internal_error(cpu).into())
+    }
+}
+
+/// RFLAGS as it is pushed.
+fn pushed_flags(cpu: &Cpu, event: &Event) -> u64 {
+    let flags = regs::rflags(cpu) & !flag::RF;
+    if event.resume {
+        flags | flag::RF
+    } else {
+        flags
+    }
+}
+
+/// RFLAGS in the handler.
+fn enter_flags(cpu: &mut Cpu, masks: bool) {
+    let mut cleared = flag::TF | flag::NT | flag::RF | flag::VM;
+    if masks {
+        cleared |= flag::IF;
+    }
+    cpu.state.rflags &= !cleared;
+}

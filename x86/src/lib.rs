@@ -1,0 +1,113 @@
+//! The x86-64 vCPU: everything between an instruction's bytes and an exit, and nothing of KVM's API.
+#![forbid(unsafe_code)]
+
+pub mod controls;
+pub mod cpuid;
+mod descriptors;
+pub mod exceptions;
+pub mod exit;
+pub mod insn;
+mod io;
+mod locked;
+pub mod mmu;
+pub mod msrs;
+pub mod regs;
+pub mod segments;
+pub mod state;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+mod transfers;
+pub mod tsc;
+pub mod vcpu;
+
+use understudy_engine::arch::{AccessKind, Arch, Fetch, Insn, Target};
+use understudy_engine::emit::{Mem, Stop};
+
+/// The architecture, for the engine. Its program counter is the linear address, CS.base + RIP: a
+/// page of code begins where a page of memory does.
+#[derive(Debug)]
+pub enum X86 {}
+
+/// A vCPU's state, hot and cold.
+pub type Cpu = understudy_engine::cpu::Cpu<X86>;
+
+/// Whether the instruction at hand is being run by itself.
+pub(crate) fn stepping(cpu: &Cpu) -> bool {
+    vcpu::stepping(cpu)
+}
+
+impl Arch for X86 {
+    type Operands = insn::Operands;
+    type State = state::State;
+    const INSN_ALIGN: u64 = 1;
+    const LEAVES_BLOCKS: bool = true;
+
+    #[inline(always)]
+    fn mode(cpu: &Cpu) -> u32 {
+        cpu.state.mode
+    }
+
+    fn decode(mode: u32, bytes: &[u8]) -> Insn<Self> {
+        insn::decode(mode, bytes)
+    }
+
+    fn fetch(cpu: &mut Cpu) -> Result<Fetch, Stop> {
+        mmu::fetch(cpu)
+    }
+
+    fn check_access(
+        cpu: &mut Cpu,
+        address: u64,
+        bytes: u64,
+        mem: Mem,
+        kind: AccessKind,
+    ) -> Result<(), Stop> {
+        mmu::check_access(cpu, address, bytes, mem, kind)
+    }
+
+    fn translate(
+        cpu: &mut Cpu,
+        address: u64,
+        bytes: u64,
+        mem: Mem,
+        kind: AccessKind,
+    ) -> Result<Target, Stop> {
+        mmu::translate(cpu, address, bytes, mem, kind)
+    }
+
+    fn host_fault(cpu: &mut Cpu, _: u64) -> Stop {
+        vcpu::host_fault(cpu)
+    }
+
+    fn device_load(cpu: &mut Cpu, physical: u64, mem: Mem) -> Result<u64, Stop> {
+        vcpu::device_load(cpu, physical, mem)
+    }
+
+    fn device_store(cpu: &mut Cpu, physical: u64, value: u64, mem: Mem) -> Result<(), Stop> {
+        vcpu::device_store(cpu, physical, value, mem)
+    }
+
+    fn device_other(cpu: &mut Cpu, _: u64, _: Mem, kind: AccessKind) -> Stop {
+        if kind == AccessKind::Atomic {
+            return locked::run_without(cpu);
+        }
+        vcpu::internal_error(cpu)
+    }
+
+    fn service(cpu: &mut Cpu) -> Result<(), Stop> {
+        vcpu::service(cpu)
+    }
+
+    #[inline(always)]
+    fn stepping(cpu: &Cpu) -> bool {
+        vcpu::stepping(cpu)
+    }
+
+    fn before_insn(_: &mut Cpu) -> Result<(), Stop> {
+        Ok(())
+    }
+
+    fn after_insn(cpu: &mut Cpu, stop: Option<Stop>) {
+        vcpu::after_insn(cpu, stop);
+    }
+}

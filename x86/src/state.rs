@@ -1,0 +1,299 @@
+//! The architectural state of a vCPU beyond its register file, and what blocks depend on of it.
+
+use crate::Cpu;
+use crate::cpuid;
+use crate::exit::Exit;
+use crate::insn::mode;
+use crate::io::Pending;
+use crate::mmu::{self, MmuState};
+use crate::msrs::Msrs;
+use crate::regs::{self, flag};
+use crate::segments::{Segment, Table, rights, seg};
+use crate::tsc::Tsc;
+use crate::vcpu::Devices;
+use std::sync::Arc;
+use understudy_memory::GuestMemory;
+
+/// Bits of CR0 (SDM vol. 3A, 2.5).
+pub mod cr0 {
+    /// Protection enable.
+    pub const PE: u64 = 1 << 0;
+    /// Task switched.
+    pub const TS: u64 = 1 << 3;
+    /// Extension type: always 1.
+    pub const ET: u64 = 1 << 4;
+    /// Write protect.
+    pub const WP: u64 = 1 << 16;
+    /// Alignment mask.
+    pub const AM: u64 = 1 << 18;
+    /// Not write-through.
+    pub const NW: u64 = 1 << 29;
+    /// Cache disable.
+    pub const CD: u64 = 1 << 30;
+    /// Paging.
+    pub const PG: u64 = 1 << 31;
+}
+
+/// Bits of CR4 (SDM vol. 3A, 2.5).
+pub mod cr4 {
+    /// Virtual-8086 mode extensions.
+    pub const VME: u64 = 1 << 0;
+    /// Protected-mode virtual interrupts.
+    pub const PVI: u64 = 1 << 1;
+    /// Time stamps for CPL 0 only.
+    pub const TSD: u64 = 1 << 2;
+    /// Debugging extensions.
+    pub const DE: u64 = 1 << 3;
+    /// Page size extensions.
+    pub const PSE: u64 = 1 << 4;
+    /// Physical address extension.
+    pub const PAE: u64 = 1 << 5;
+    /// Machine-check enable.
+    pub const MCE: u64 = 1 << 6;
+    /// Page global enable.
+    pub const PGE: u64 = 1 << 7;
+    /// Performance counters for all levels.
+    pub const PCE: u64 = 1 << 8;
+    /// FXSAVE, FXRSTOR and SSE.
+    pub const OSFXSR: u64 = 1 << 9;
+    /// SIMD floating-point exceptions are taken.
+    pub const OSXMMEXCPT: u64 = 1 << 10;
+    /// User-mode instruction prevention.
+    pub const UMIP: u64 = 1 << 11;
+    /// 57-bit linear addresses.
+    pub const LA57: u64 = 1 << 12;
+    /// RDFSBASE and its like.
+    pub const FSGSBASE: u64 = 1 << 16;
+    /// PCID enable.
+    pub const PCIDE: u64 = 1 << 17;
+    /// XSAVE, and more state.
+    pub const OSXSAVE: u64 = 1 << 18;
+    /// Supervisor-mode execution prevention.
+    pub const SMEP: u64 = 1 << 20;
+    /// Supervisor-mode access prevention.
+    pub const SMAP: u64 = 1 << 21;
+    /// Protection keys for user pages.
+    pub const PKE: u64 = 1 << 22;
+}
+
+/// Bits of EFER (SDM vol. 3A, 2.2.1).
+pub mod efer {
+    /// SYSCALL enable.
+    pub const SCE: u64 = 1 << 0;
+    /// IA-32e mode enable.
+    pub const LME: u64 = 1 << 8;
+    /// IA-32e mode active.
+    pub const LMA: u64 = 1 << 10;
+    /// No-execute enable.
+    pub const NXE: u64 = 1 << 11;
+}
+
+/// Everything of a vCPU that the engine does not know.
+pub struct State {
+    /// The guest's memory.
+    pub memory: Arc<GuestMemory>,
+    /// The bits of RFLAGS that [`flag::HELD`] has; the others are in slots.
+    pub rflags: u64,
+    /// ES, CS, SS, DS, FS, GS, in the order of their encoding. The bases of FS and GS are in slots.
+    pub segments: [Segment; 6],
+    /// The local descriptor table.
+    pub ldtr: Segment,
+    /// The task state segment.
+    pub tr: Segment,
+    /// The global descriptor table.
+    pub gdtr: Table,
+    /// The interrupt descriptor table.
+    pub idtr: Table,
+    /// CR0.
+    pub cr0: u64,
+    /// CR2.
+    pub cr2: u64,
+    /// CR3.
+    pub cr3: u64,
+    /// CR4.
+    pub cr4: u64,
+    /// CR8: the priority that interrupts must exceed.
+    pub cr8: u64,
+    /// IA32_EFER.
+    pub efer: u64,
+    /// PKRU.
+    pub pkru: u32,
+    /// IA32_TSC_AUX.
+    pub tsc_aux: u32,
+    /// Model-specific registers that are storage.
+    pub msrs: Msrs,
+    /// What CPUID gives.
+    pub cpuid: Vec<cpuid::Entry>,
+    /// Current privilege level.
+    pub cpl: u8,
+    /// The mode of blocks, derived ([`changed`]).
+    pub mode: u32,
+    /// Address translation.
+    pub mmu: MmuState,
+    /// The time stamp counter.
+    pub tsc: Tsc,
+    /// Accesses of devices under way.
+    pub(crate) devices: Devices,
+    /// The access of a port that user space has to complete.
+    pub(crate) io: Option<Pending>,
+    /// An instruction is being run without its LOCK prefix.
+    pub(crate) unlocked: bool,
+    /// Why [`understudy_engine::run::Engine::run`] was left.
+    pub exit: Option<Exit>,
+}
+
+impl State {
+    /// The state after reset, with paging and protection off (SDM vol. 3A, table 10-1).
+    pub fn new(memory: Arc<GuestMemory>) -> State {
+        let real = Segment {
+            selector: 0,
+            base: 0,
+            limit: 0xffff,
+            rights: rights::P | rights::S | rights::DATA_WRITE_ACCESSED,
+        };
+        let mut segments = [real; 6];
+        segments[seg::CS as usize] = Segment {
+            selector: 0xf000,
+            base: 0xffff_0000,
+            limit: 0xffff,
+            rights: rights::P | rights::S | rights::CODE_READ_ACCESSED,
+        };
+        let system = |kind| Segment {
+            selector: 0,
+            base: 0,
+            limit: 0xffff,
+            rights: rights::P | kind,
+        };
+        State {
+            memory,
+            rflags: 0,
+            segments,
+            ldtr: system(rights::LDT),
+            tr: system(rights::TSS_BUSY),
+            gdtr: Table {
+                base: 0,
+                limit: 0xffff,
+            },
+            idtr: Table {
+                base: 0,
+                limit: 0xffff,
+            },
+            cr0: cr0::ET | cr0::NW | cr0::CD,
+            cr2: 0,
+            cr3: 0,
+            cr4: 0,
+            cr8: 0,
+            efer: 0,
+            pkru: 0,
+            tsc_aux: 0,
+            msrs: Msrs::default(),
+            cpuid: Vec::new(),
+            cpl: 0,
+            mode: 0,
+            mmu: MmuState::default(),
+            tsc: Tsc::default(),
+            devices: Devices::default(),
+            io: None,
+            unlocked: false,
+            exit: None,
+        }
+    }
+
+    /// Whether the processor is in IA-32e mode: 64-bit or compatibility.
+    pub fn long_mode(&self) -> bool {
+        self.efer & efer::LMA != 0
+    }
+
+    /// Whether it is in protected mode, IA-32e mode included, and not in virtual-8086 mode.
+    pub fn protected(&self) -> bool {
+        self.cr0 & cr0::PE != 0 && self.rflags & flag::VM == 0
+    }
+
+    /// Whether it runs 64-bit code.
+    pub fn code64(&self) -> bool {
+        self.long_mode() && self.segments[seg::CS as usize].rights & rights::L != 0
+    }
+}
+
+/// The mode of blocks, from what it depends on.
+fn block_mode(state: &State) -> u32 {
+    let code = &state.segments[seg::CS as usize];
+    let mut result = 0;
+    if state.code64() {
+        result |= mode::CODE64 | mode::STACK64;
+    } else {
+        if code.rights & rights::DB != 0 {
+            result |= mode::CODE32;
+        }
+        if state.segments[seg::SS as usize].rights & rights::DB != 0 {
+            result |= mode::STACK32;
+        }
+        if state.segments[..4].iter().all(Segment::flat) {
+            result |= mode::FLAT;
+        }
+    }
+    if state.protected() {
+        result |= mode::PROTECTED;
+    }
+    if state.cpl == 3 {
+        result |= mode::USER;
+        if state.cr0 & cr0::AM != 0 && state.rflags & flag::AC != 0 {
+            result |= mode::ALIGNED;
+        }
+    }
+    result
+}
+
+/// To be called when anything has changed that decoding, emitted code or the rights of accesses
+/// depend on: control registers, segments, CPL, RFLAGS.
+pub fn changed(cpu: &mut Cpu) {
+    cpu.state.mode = block_mode(&cpu.state);
+    mmu::update_context(cpu);
+}
+
+/// RIP.
+pub fn rip(cpu: &Cpu) -> u64 {
+    if cpu.state.code64() {
+        cpu.pc
+    } else {
+        cpu.pc
+            .wrapping_sub(cpu.state.segments[seg::CS as usize].base)
+            & 0xffff_ffff
+    }
+}
+
+/// Sets RIP: the vCPU goes on there.
+pub fn set_rip(cpu: &mut Cpu, rip: u64) {
+    cpu.pc = if cpu.state.code64() {
+        rip
+    } else {
+        linear_of_rip(cpu, rip)
+    };
+}
+
+/// The linear address of an instruction pointer outside 64-bit mode.
+pub(crate) fn linear_of_rip(cpu: &Cpu, rip: u64) -> u64 {
+    let base = cpu.state.segments[seg::CS as usize].base;
+    base.wrapping_add(rip & 0xffff_ffff) & 0xffff_ffff
+}
+
+/// The current value of a segment register with its base.
+pub fn segment(cpu: &Cpu, number: u8) -> Segment {
+    let mut segment = cpu.state.segments[number as usize % 6];
+    match number {
+        seg::FS => segment.base = cpu.slot(regs::FS_BASE),
+        seg::GS => segment.base = cpu.slot(regs::GS_BASE),
+        _ => {}
+    }
+    segment
+}
+
+/// Sets a segment register, hidden part included. [`changed`] is the caller's.
+pub fn set_segment(cpu: &mut Cpu, number: u8, segment: Segment) {
+    cpu.state.segments[number as usize % 6] = segment;
+    match number {
+        seg::FS => cpu.set_slot(regs::FS_BASE, segment.base),
+        seg::GS => cpu.set_slot(regs::GS_BASE, segment.base),
+        _ => {}
+    }
+}

@@ -1,0 +1,199 @@
+//! A vCPU, as the KVM API's implementation drives it.
+//!
+//! ```text
+//!   Vcpu::new ─► (set registers) ─► run ─► Exit ─┐
+//!                                    ▲           │ Mmio: complete_mmio
+//!                                    └───────────┘
+//! ```
+//!
+//! **Devices.** An instruction that reads a device leaves with [`Exit::Mmio`] and is run again, by itself,
+//! with the data that user space has given; it may read several times, so all of it is kept until the
+//! instruction is over. One that writes goes on to its end, and the vCPU leaves after it.
+
+use crate::exit::{EMULATION, Exit, Mmio};
+use crate::insn::complete_in;
+use crate::io::Pending;
+use crate::mmu;
+use crate::state::{self, State};
+use crate::{Cpu, X86};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use understudy_engine::emit::{Mem, Stop};
+use understudy_engine::request::{ARCH_SHIFT, EXIT, FLUSH_STORES, FLUSH_TLB, INTERRUPT, Requests};
+use understudy_engine::run::Engine;
+use understudy_memory::GuestMemory;
+
+/// The request that there is an exit to be made.
+const LEAVE: u32 = 1 << ARCH_SHIFT;
+
+/// The accesses of devices of the instruction at hand.
+#[derive(Debug, Default)]
+pub struct Devices {
+    /// What user space has given for its reads so far, in their order.
+    read: Vec<(u64, u64)>,
+    /// How many of them the instruction has taken since it was begun again.
+    taken: usize,
+    /// Its writes, for user space.
+    written: VecDeque<Mmio>,
+}
+
+/// A vCPU.
+pub struct Vcpu {
+    /// The processor and what runs it.
+    pub engine: Engine<X86>,
+    /// The read that user space has to complete.
+    pending: Option<Mmio>,
+}
+
+impl Vcpu {
+    /// A vCPU of a machine with this memory, as it is after reset.
+    pub fn new(memory: Arc<GuestMemory>) -> Vcpu {
+        let mut engine = Engine::new(State::new(memory), Arc::new(Requests::new()));
+        reset(&mut engine.cpu);
+        Vcpu {
+            engine,
+            pending: None,
+        }
+    }
+
+    /// The processor.
+    pub fn cpu(&self) -> &Cpu {
+        &self.engine.cpu
+    }
+
+    /// The processor.
+    pub fn cpu_mut(&mut self) -> &mut Cpu {
+        &mut self.engine.cpu
+    }
+
+    /// Runs the guest until there is something for user space to do.
+    pub fn run(&mut self) -> Exit {
+        let devices = &mut self.engine.cpu.state.devices;
+        devices.taken = 0;
+        if let Some(next) = devices.written.pop_front() {
+            return Exit::Mmio(next);
+        }
+        self.engine.run();
+        let exit = self.engine.cpu.state.exit.take();
+        if let Some(Exit::Mmio(mmio)) = exit
+            && !mmio.is_write
+        {
+            self.pending = Some(mmio);
+        }
+        exit.unwrap_or(Exit::InternalError { suberror: 0 })
+    }
+
+    /// Completes the access of the last [`Exit::Io`]: an IN with what user space has put into `data`.
+    /// Does nothing if none is open.
+    pub fn complete_io(&mut self, data: u64) {
+        let cpu = &mut self.engine.cpu;
+        if let Some(Pending { io, length }) = cpu.state.io.take() {
+            if io.is_in {
+                complete_in(cpu, io.size, data);
+            }
+            cpu.pc = cpu.pc.wrapping_add(length);
+        }
+    }
+
+    /// Completes the read of the last [`Exit::Mmio`] with what user space has put into `data`; does
+    /// nothing if none is open.
+    pub fn complete_mmio(&mut self, data: &[u8; 8]) {
+        if let Some(mmio) = self.pending.take() {
+            let value = u64::from_le_bytes(*data);
+            let devices = &mut self.engine.cpu.state.devices;
+            devices.read.push((mmio.address, value));
+        }
+    }
+}
+
+/// Makes of a new processor one that has been reset: at 0xfffffff0, RDX telling the family.
+fn reset(cpu: &mut Cpu) {
+    crate::regs::set_flag_slots(cpu, 0);
+    cpu.set_slot(crate::regs::RDX, 0x600);
+    state::changed(cpu);
+    state::set_rip(cpu, 0xfff0);
+}
+
+/// Whether the instruction at hand is to be run by itself.
+#[inline(always)]
+pub(crate) fn stepping(cpu: &Cpu) -> bool {
+    !cpu.state.devices.read.is_empty()
+}
+
+/// [`understudy_engine::arch::Arch::after_insn`].
+pub(crate) fn after_insn(cpu: &mut Cpu, stop: Option<Stop>) {
+    // An instruction that left to read again keeps what it has got.
+    let waits = stop == Some(Stop::Exit) && matches!(cpu.state.exit, Some(Exit::Mmio(_)));
+    if !waits {
+        cpu.state.devices.read.clear();
+    }
+}
+
+/// [`understudy_engine::arch::Arch::service`].
+pub(crate) fn service(cpu: &mut Cpu) -> Result<(), Stop> {
+    let requests = cpu.requests().clone();
+    let taken = requests.take(EXIT | FLUSH_TLB | FLUSH_STORES | INTERRUPT | LEAVE);
+    if taken & FLUSH_TLB != 0 {
+        mmu::flush_requested(cpu);
+    }
+    if taken & FLUSH_STORES != 0 {
+        cpu.tlb().clear_stores();
+    }
+    if let Some(mmio) = cpu.state.devices.written.pop_front() {
+        // A signal is looked at by the next run.
+        requests.post(taken & EXIT);
+        cpu.state.exit = Some(Exit::Mmio(mmio));
+        return Err(Stop::Exit);
+    }
+    if taken & EXIT != 0 {
+        cpu.state.exit = Some(Exit::Interrupted);
+        return Err(Stop::Exit);
+    }
+    Ok(())
+}
+
+fn mmio(address: u64, mem: Mem, written: Option<u64>) -> Mmio {
+    Mmio {
+        address,
+        length: mem.size.bytes() as u32,
+        is_write: written.is_some(),
+        data: written.unwrap_or(0).to_le_bytes(),
+    }
+}
+
+/// [`understudy_engine::arch::Arch::device_load`].
+pub(crate) fn device_load(cpu: &mut Cpu, address: u64, mem: Mem) -> Result<u64, Stop> {
+    let devices = &mut cpu.state.devices;
+    if let Some((at, value)) = devices.read.get(devices.taken).copied()
+        && at == address
+    {
+        devices.taken += 1;
+        return Ok(value & mem.size.mask());
+    }
+    let taken = devices.taken;
+    devices.read.truncate(taken);
+    cpu.state.exit = Some(Exit::Mmio(mmio(address, mem, None)));
+    Err(Stop::Exit)
+}
+
+/// [`understudy_engine::arch::Arch::device_store`].
+pub(crate) fn device_store(cpu: &mut Cpu, address: u64, value: u64, mem: Mem) -> Result<(), Stop> {
+    let written = mmio(address, mem, Some(value));
+    cpu.state.devices.written.push_back(written);
+    cpu.requests().post(LEAVE);
+    cpu.leave_after_insn();
+    Ok(())
+}
+
+/// The software CPU cannot go on.
+pub(crate) fn internal_error(cpu: &mut Cpu) -> Stop {
+    let suberror = EMULATION;
+    cpu.state.exit = Some(Exit::InternalError { suberror });
+    Stop::Exit
+}
+
+/// The memory behind a slot is not there.
+pub(crate) fn host_fault(cpu: &mut Cpu) -> Stop {
+    cpu.state.exit = Some(Exit::Fault);
+    Stop::Exit
+}
