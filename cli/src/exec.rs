@@ -21,8 +21,15 @@ use clap::ValueEnum;
 use object::elf::{EM_AARCH64, EM_X86_64, FileHeader64, PT_INTERP};
 use object::endian::LittleEndian;
 use object::read::elf::{FileHeader, ProgramHeader};
+use understudy_abi::proposals::name;
 use understudy_kvm::{Model, host};
 
+/// Proposals that can be added to the machine's own KVM.
+const PASSED: [&str; 3] = [
+    name::X86_GUEST_DEBUG_CR3,
+    name::X86_SYNC_REGS_CONDITIONAL,
+    name::X86_SYNC_REGS_DEBUG,
+];
 /// The library, as Cargo names it.
 const LIBRARY: &str = "libunderstudy_preload.so";
 /// The arm64 side of the tunnel, as `conformance/build-stub` names it.
@@ -61,9 +68,21 @@ impl fmt::Display for Architecture {
     }
 }
 
+/// Whose KVM a program gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Engine {
+    /// Understudy's
+    Understudy,
+    /// The kernel's
+    Kvm,
+}
+
 /// `understudy exec`'s arguments.
 #[derive(Debug, clap::Args)]
 pub struct Exec {
+    /// Whose KVM the program gets: ours, or the machine's own /dev/kvm with the x86 proposals added
+    #[arg(long, value_enum, default_value_t = Engine::Understudy)]
+    engine: Engine,
     /// Architecture of the virtual machines that the program makes [default: the program's own]
     #[arg(long, value_name = "ARCHITECTURE")]
     guest: Option<Architecture>,
@@ -160,8 +179,20 @@ fn command(exec: &Exec) -> Result<Command, String> {
             "{name} is linked statically, which `understudy exec` cannot run yet"
         ));
     };
+    let host = exec.engine == Engine::Kvm;
+    if host
+        && (program.architecture != Architecture::X86
+            || Architecture::HOST != Some(Architecture::X86))
+    {
+        return Err(format!(
+            "{name} is an {} program: the machine's own KVM, with the x86 proposals, is for x86-64 \
+             programs on x86-64",
+            program.architecture
+        ));
+    }
     match exec.guest.unwrap_or(program.architecture) {
         Architecture::Arm64 => {}
+        Architecture::X86 if host => {}
         Architecture::X86 => {
             return Err(format!(
                 "{name} would get x86-64 guests, which Understudy does not have yet; \
@@ -213,6 +244,20 @@ fn settings(exec: &Exec) -> Result<Vec<(&'static str, OsString)>, String> {
     }
     if !exec.proposals.is_empty() {
         settings.push((host::PROPOSALS, exec.proposals.join(",").into()));
+    }
+    if exec.engine == Engine::Kvm {
+        if let Some(name) = exec
+            .proposals
+            .iter()
+            .find(|name| !PASSED.contains(&&***name))
+        {
+            return Err(format!(
+                "--proposals: no proposal {name} for the machine's own KVM: there are {}",
+                PASSED.join(", ")
+            ));
+        }
+        settings.push(("UNDERSTUDY_ENGINE", "kvm".into()));
+        return Ok(settings);
     }
     if let Some(fidelity) = &exec.fidelity {
         settings.push((host::FIDELITY, fidelity.into()));

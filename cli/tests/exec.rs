@@ -28,6 +28,16 @@ fn settings_that_are_wrong_are_named_before_the_program_is_looked_for() {
         said.contains("no fidelity lax: there are kvm, strict and report"),
         "{said}"
     );
+    let kvm = [
+        "exec",
+        "--engine",
+        "kvm",
+        "--proposals",
+        "arm64-exposed-debug",
+        "nonesuch",
+    ];
+    let said = refused(&kvm);
+    assert!(said.contains("x86-guest-debug-cr3"), "{said}");
     let model = model_file("ID_AA64MMFR7_EL1 = 1");
     let path = model.path().to_str().unwrap();
     let said = refused(&["exec", "--cpu", path, "nonesuch"]);

@@ -14,7 +14,7 @@ fn duplicated(old: RawFd, new: RawFd) -> RawFd {
     if new >= 0
         && let Some(object) = registry::find(old)
     {
-        registry::insert(new, &object);
+        registry::insert(new, object);
     }
     new
 }
@@ -79,7 +79,7 @@ fn replaced(old: RawFd, new: RawFd, duplicate: impl FnOnce() -> RawFd) -> RawFd 
     let result = duplicate();
     if result >= 0 {
         match registry::find(old) {
-            Some(object) => registry::insert(new, &object),
+            Some(object) => registry::insert(new, object),
             None => registry::remove(new),
         }
     }
@@ -105,7 +105,7 @@ unsafe extern "C" fn fcntl(fd: c_int, command: c_int, arg: u64) -> c_int {
 /// Whether the descriptor is one that has no bytes.
 pub(crate) fn has_no_bytes(fd: RawFd) -> bool {
     matches!(
-        registry::find(fd),
+        registry::ours(fd),
         Some(Object::System(_) | Object::Vm(_) | Object::Vcpu(_))
     )
 }

@@ -7,7 +7,8 @@ use std::os::fd::{IntoRawFd, OwnedFd, RawFd};
 use understudy_abi::ioctl::KVM_RUN;
 use understudy_kvm::{Descriptors, Errno, Object};
 
-use crate::{fail, real, registry};
+use crate::registry::Known;
+use crate::{fail, pass_through, real, registry};
 
 /// New descriptors go to the process's own.
 struct Process;
@@ -15,7 +16,7 @@ struct Process;
 impl Descriptors for Process {
     fn install(&self, object: Object, fd: OwnedFd) -> Result<RawFd, Errno> {
         let fd = fd.into_raw_fd();
-        registry::insert(fd, &object);
+        registry::insert(fd, Known::Ours(object));
         Ok(fd)
     }
 }
@@ -26,11 +27,27 @@ thread_local! {
 
 /// Performs an ioctl if the descriptor is one of ours.
 pub(crate) fn try_ioctl(fd: RawFd, request: u32, arg: u64) -> Option<Result<i64, Errno>> {
-    let object = registry::find(fd)?;
+    let object = registry::ours(fd)?;
     if request == KVM_RUN && !UNBLOCKED.replace(true) {
         understudy_memory::host::unblock_signals();
     }
     Some(understudy_kvm::ioctl(&object, &Process, request, arg))
+}
+
+/// `ioctl` on what is not ours.
+///
+/// # Safety
+///
+/// The kernel's contract of the request.
+pub(crate) unsafe fn host(fd: RawFd, request: c_long, arg: u64) -> c_int {
+    match registry::find(fd) {
+        // SAFETY: the caller's promise.
+        Some(Known::Host(object)) => unsafe {
+            pass_through::ioctl(&object, fd, request as u32, arg)
+        },
+        // SAFETY: as above.
+        _ => unsafe { real::ioctl(fd, request, arg) },
+    }
 }
 
 #[unsafe(no_mangle)]
@@ -40,6 +57,6 @@ unsafe extern "C" fn ioctl(fd: c_int, request: c_long, arg: u64) -> c_int {
         Some(Ok(value)) => value as c_int,
         Some(Err(errno)) => fail(errno.number()),
         // SAFETY: the caller's promise to `ioctl`.
-        None => unsafe { real::ioctl(fd, request, arg) },
+        None => unsafe { host(fd, request, arg) },
     }
 }

@@ -24,6 +24,7 @@ mod descriptors;
 mod ioctl;
 mod map;
 mod open;
+mod pass_through;
 mod real;
 mod registry;
 mod settings;

@@ -75,7 +75,7 @@ unsafe extern "C" fn mmap64(
     offset: off64_t,
 ) -> *mut c_void {
     let object = match flags & libc::MAP_ANONYMOUS {
-        0 => registry::find(fd),
+        0 => registry::ours(fd),
         _ => None,
     };
     match object {

@@ -8,7 +8,9 @@ use std::path::{Component, Path, PathBuf};
 use libc::mode_t;
 use understudy_kvm::Object;
 
-use crate::{fail, real, registry, settings};
+use crate::registry::Known;
+use crate::settings::Engine;
+use crate::{fail, pass_through, real, registry, settings};
 
 /// Whether a path, relative to a directory's descriptor, is that of `/dev/kvm`.
 pub(crate) fn is_kvm(dir: RawFd, path: &CStr) -> bool {
@@ -68,7 +70,7 @@ pub(crate) fn open_system(flags: c_int) -> Result<RawFd, c_int> {
         OwnedFd::from_raw_fd(fd)
     };
     let fd = fd.into_raw_fd();
-    registry::insert(fd, &Object::System(system));
+    registry::insert(fd, Known::Ours(Object::System(system)));
     Ok(fd)
 }
 
@@ -83,7 +85,12 @@ unsafe fn try_open(dir: RawFd, path: *const c_char, flags: c_int) -> Option<c_in
     }
     // SAFETY: the caller's promise.
     let path = unsafe { CStr::from_ptr(path) };
-    is_kvm(dir, path).then(|| open_system(flags).unwrap_or_else(fail))
+    // SAFETY: the caller's promise.
+    let host = || pass_through::opened(unsafe { real::openat(dir, path.as_ptr(), flags, 0) });
+    is_kvm(dir, path).then(|| match settings::engine() {
+        Engine::Understudy => open_system(flags).unwrap_or_else(fail),
+        Engine::Kvm => host(),
+    })
 }
 
 /// Defines `open` under several names.
@@ -132,7 +139,7 @@ fn accessible(mode: c_int) -> c_int {
 unsafe extern "C" fn access(path: *const c_char, mode: c_int) -> c_int {
     // SAFETY: the path is a C string, as `access` asks.
     unsafe {
-        if !path.is_null() && is_kvm(libc::AT_FDCWD, CStr::from_ptr(path)) {
+        if !path.is_null() && is_kvm(libc::AT_FDCWD, CStr::from_ptr(path)) && settings::ours() {
             return accessible(mode);
         }
         real::access(path, mode)
@@ -148,7 +155,7 @@ unsafe extern "C" fn faccessat(
 ) -> c_int {
     // SAFETY: the path is a C string, as `faccessat` asks.
     unsafe {
-        if !path.is_null() && is_kvm(dir, CStr::from_ptr(path)) {
+        if !path.is_null() && is_kvm(dir, CStr::from_ptr(path)) && settings::ours() {
             return accessible(mode);
         }
         real::faccessat(dir, path, mode, flags)

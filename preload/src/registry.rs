@@ -11,7 +11,18 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use arc_swap::ArcSwap;
 use understudy_kvm::Object;
 
-type Table = HashMap<RawFd, Object>;
+use crate::pass_through;
+
+/// What a descriptor stands for.
+#[derive(Clone, Debug)]
+pub(crate) enum Known {
+    /// An object of Understudy's KVM.
+    Ours(Object),
+    /// One of the kernel's, to which proposals are added.
+    Host(pass_through::Object),
+}
+
+type Table = HashMap<RawFd, Known>;
 
 static TABLE: LazyLock<ArcSwap<Table>> = LazyLock::new(ArcSwap::default);
 
@@ -38,8 +49,16 @@ fn is_owner() -> bool {
 }
 
 /// What a descriptor stands for.
-pub(crate) fn find(fd: RawFd) -> Option<Object> {
+pub(crate) fn find(fd: RawFd) -> Option<Known> {
     TABLE.load().get(&fd).cloned()
+}
+
+/// The object of ours that it stands for.
+pub(crate) fn ours(fd: RawFd) -> Option<Object> {
+    match find(fd)? {
+        Known::Ours(object) => Some(object),
+        Known::Host(_) => None,
+    }
 }
 
 /// Whether a descriptor stands for anything.
@@ -53,7 +72,7 @@ pub(crate) fn is_empty() -> bool {
 }
 
 /// From now on the descriptor stands for that object.
-pub(crate) fn insert(fd: RawFd, object: &Object) {
+pub(crate) fn insert(fd: RawFd, object: Known) {
     if is_owner() {
         TABLE.rcu(|table| {
             let mut table = Table::clone(table);

@@ -1,10 +1,13 @@
 //! The machine that the program finds behind `/dev/kvm`, chosen by environment variables, which
-//! `understudy exec` passes on: those of [`understudy_kvm::host`], and `UNDERSTUDY_GUEST`, the
-//! guests' architecture.
+//! `understudy exec` passes on: those of [`understudy_kvm::host`]; `UNDERSTUDY_GUEST`, the guests'
+//! architecture; and `UNDERSTUDY_ENGINE`, whose KVM it is: `understudy`'s, or the machine's own with
+//! proposals added to it ([`pass_through`]).
 
 use std::sync::OnceLock;
 
 use understudy_kvm::{Kvm, host};
+
+use crate::pass_through::{self, Proposals};
 
 static SYSTEM: OnceLock<Result<Kvm, String>> = OnceLock::new();
 
@@ -31,6 +34,41 @@ fn from_environment() -> Result<Kvm, String> {
         }
     }
     host::choose(variable)
+}
+
+/// Whose KVM a program gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Engine {
+    /// Understudy's.
+    Understudy,
+    /// The kernel's.
+    Kvm,
+}
+
+/// Whose KVM the environment asks for.
+pub(crate) fn engine() -> Engine {
+    static ENGINE: OnceLock<Engine> = OnceLock::new();
+    *ENGINE.get_or_init(|| match variable("UNDERSTUDY_ENGINE").as_deref() {
+        Some("kvm") => Engine::Kvm,
+        _ => Engine::Understudy,
+    })
+}
+
+/// Whether it is Understudy's.
+pub(crate) fn ours() -> bool {
+    engine() == Engine::Understudy
+}
+
+/// The proposals that are added to the kernel's KVM. What is no such proposal is told of once.
+pub(crate) fn added() -> Proposals {
+    static ADDED: OnceLock<Proposals> = OnceLock::new();
+    *ADDED.get_or_init(|| {
+        let names = variable(host::PROPOSALS).unwrap_or_default();
+        pass_through::Proposals::parse(&names).unwrap_or_else(|problem| {
+            eprintln!("understudy: {}: {problem}", host::PROPOSALS);
+            Proposals::empty()
+        })
+    })
 }
 
 /// Tells of the instructions of hidden features that guests have used, if that was asked for.

@@ -2,7 +2,7 @@
 
 use std::ffi::{c_int, c_long, c_uint};
 
-use crate::{descriptors, fail, ioctl, open, real, registry};
+use crate::{descriptors, fail, ioctl, open, pass_through, real, registry, settings};
 
 /// The errno with which the kernel refuses a call that libc has no name for here.
 fn kernel_result(result: Result<i64, c_int>) -> c_long {
@@ -25,7 +25,13 @@ unsafe extern "C" fn syscall(
             let path = b as *const std::ffi::c_char;
             // SAFETY: the kernel's own contract: a C string, or null.
             let path = unsafe { path.as_ref().map(|path| std::ffi::CStr::from_ptr(path)) };
-            if path.is_some_and(|path| open::is_kvm(a as c_int, path)) {
+            let kvm = path.is_some_and(|path| open::is_kvm(a as c_int, path));
+            if kvm && !settings::ours() {
+                // SAFETY: the caller's promise to `syscall`.
+                let fd = unsafe { real::syscall(number, a, b, c, d, e, f) };
+                return pass_through::opened(fd as c_int).into();
+            }
+            if kvm {
                 return kernel_result(open::open_system(c as c_int).map(i64::from));
             }
         }
@@ -33,6 +39,8 @@ unsafe extern "C" fn syscall(
             if let Some(result) = ioctl::try_ioctl(a as c_int, b as u32, c as u64) {
                 return kernel_result(result.map_err(|errno| errno.number()));
             }
+            // SAFETY: the caller's promise to `syscall`.
+            return unsafe { ioctl::host(a as c_int, b, c as u64) }.into();
         }
         libc::SYS_close => registry::remove(a as c_int),
         libc::SYS_close_range => {
