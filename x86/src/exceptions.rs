@@ -9,13 +9,15 @@
 //!                     Exit::Shutdown
 //! ```
 
+mod legacy;
 mod long;
 
 use crate::exit::Exit;
 use crate::mmu::walk::Failure;
 use crate::mmu::{self, SystemFailure};
 use crate::regs::{self, flag};
-use crate::{Cpu, state, vcpu};
+use crate::state::cr0;
+use crate::{Cpu, state};
 use understudy_engine::emit::Stop;
 
 /// Exception vectors (SDM vol. 3A, table 6-1).
@@ -239,8 +241,10 @@ pub(crate) fn deliver(cpu: &mut Cpu, mut event: Event) -> Stop {
 fn attempt(cpu: &mut Cpu, event: &Event) -> Result<(), Trouble> {
     if cpu.state.long_mode() {
         long::deliver(cpu, event)
+    } else if cpu.state.cr0 & cr0::PE != 0 {
+        legacy::protected(cpu, event)
     } else {
-        Err(vcpu::internal_error(cpu).into())
+        legacy::real(cpu, event)
     }
 }
 
