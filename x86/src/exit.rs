@@ -8,6 +8,8 @@ pub enum Exit {
     Interrupted,
     /// `KVM_EXIT_HLT`, with RIP past the instruction.
     Hlt,
+    /// `KVM_EXIT_IRQ_WINDOW_OPEN`: an interrupt could be taken now.
+    IrqWindowOpen,
     /// `KVM_EXIT_SHUTDOWN`: a triple fault.
     Shutdown,
     /// `KVM_EXIT_MMIO`. After a read RIP is still at the instruction, and the next run begins with

@@ -7,6 +7,7 @@ mod descriptors;
 pub mod exceptions;
 pub mod exit;
 pub mod insn;
+pub mod interrupts;
 mod io;
 mod locked;
 pub mod mmu;
@@ -103,7 +104,8 @@ impl Arch for X86 {
         vcpu::stepping(cpu)
     }
 
-    fn before_insn(_: &mut Cpu) -> Result<(), Stop> {
+    fn before_insn(cpu: &mut Cpu) -> Result<(), Stop> {
+        interrupts::before_insn(cpu);
         Ok(())
     }
 

@@ -301,6 +301,8 @@ pub(crate) fn interrupt_return(cpu: &mut Cpu, size: u8) -> Result<(), Trouble> {
     let step = 1u64 << size;
     let cpl = cpu.state.cpl;
     let long = cpu.state.long_mode();
+    // Even one that faults (SDM vol. 3A, 6.7.1).
+    cpu.state.interrupts.nmi_blocked = false;
     if cpu.state.rflags & flag::VM != 0 {
         return Err(vcpu::internal_error(cpu).into());
     }

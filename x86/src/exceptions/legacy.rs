@@ -1,7 +1,7 @@
 //! Delivery outside IA-32e mode: in real mode (SDM vol. 3A, 21.1.4) and in protected mode (6.12),
 //! through 16- and 32-bit gates. Task gates and virtual-8086 mode end as an internal error.
 
-use super::{Event, Fault, Trouble, enter_flags, pushed_flags, vector};
+use super::{Event, Fault, Kind, Trouble, enter_flags, pushed_flags, vector};
 use crate::descriptors::{self, Descriptor, is_code, is_writable};
 use crate::insn::Loc;
 use crate::insn::operand::{stack_size, write_reg};
@@ -104,7 +104,7 @@ fn gate(cpu: &mut Cpu, event: &Event) -> Result<Gate, Trouble> {
     if !matches!(kind, 5 | 6 | 7 | 14 | 15) {
         return Err(gp);
     }
-    if event.software && gate >> 45 & 3 < u64::from(cpu.state.cpl) {
+    if event.kind == Kind::Software && gate >> 45 & 3 < u64::from(cpu.state.cpl) {
         return Err(gp);
     }
     if gate >> 47 & 1 == 0 {

@@ -3,7 +3,7 @@
 use super::alu::condition;
 use super::operand::{push_value, read, set_stack_pointer, stack_value, zx};
 use super::{Loc, Operands, mode};
-use crate::exceptions::{self, Event, Fault, vector};
+use crate::exceptions::{self, Event, Fault, Kind, vector};
 use crate::regs::{RCX, RSP};
 use crate::segments::seg;
 use crate::{Cpu, X86, state};
@@ -228,8 +228,7 @@ fn interrupt(cpu: &mut Cpu, number: u8, length: u64) -> Stop {
         vector: number,
         code: None,
         rip: state::rip(cpu).wrapping_add(length),
-        software: true,
-        resume: false,
+        kind: Kind::Software,
     };
     exceptions::deliver(cpu, event)
 }
