@@ -18,7 +18,7 @@ use crate::mmu::walk::Failure;
 use crate::mmu::{self, SystemFailure};
 use crate::regs::{self, flag};
 use crate::state::cr0;
-use crate::{Cpu, state};
+use crate::{Cpu, debug, state};
 use understudy_engine::emit::Stop;
 
 /// Exception vectors (SDM vol. 3A, table 6-1).
@@ -29,6 +29,8 @@ pub mod vector {
     pub const DB: u8 = 1;
     /// Breakpoint.
     pub const BP: u8 = 3;
+    /// Overflow.
+    pub const OF: u8 = 4;
     /// Invalid opcode.
     pub const UD: u8 = 6;
     /// Double fault.
@@ -280,4 +282,5 @@ fn enter_flags(cpu: &mut Cpu, masks: bool) {
     cpu.state.rflags &= !cleared;
     // The event has passed it, also where the instruction in it could not be fetched.
     cpu.state.interrupts.shadow = Shadow::None;
+    debug::disarm(cpu);
 }

@@ -3,6 +3,7 @@
 
 pub mod controls;
 pub mod cpuid;
+pub mod debug;
 mod descriptors;
 pub mod exceptions;
 pub mod exit;
@@ -106,6 +107,7 @@ impl Arch for X86 {
 
     fn before_insn(cpu: &mut Cpu) -> Result<(), Stop> {
         interrupts::before_insn(cpu);
+        debug::before_insn(cpu);
         Ok(())
     }
 

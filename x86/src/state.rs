@@ -2,6 +2,7 @@
 
 use crate::Cpu;
 use crate::cpuid;
+use crate::debug::DebugState;
 use crate::exit::Exit;
 use crate::insn::mode;
 use crate::interrupts::{self, InterruptState};
@@ -133,6 +134,8 @@ pub struct State {
     pub mmu: MmuState,
     /// The time stamp counter.
     pub tsc: Tsc,
+    /// Single stepping.
+    pub debug: DebugState,
     /// Interrupts that wait.
     pub interrupts: InterruptState,
     /// Accesses of devices under way.
@@ -195,6 +198,7 @@ impl State {
             mode: 0,
             mmu: MmuState::default(),
             tsc: Tsc::default(),
+            debug: DebugState::default(),
             interrupts: InterruptState::default(),
             devices: Devices::default(),
             io: None,

@@ -10,6 +10,7 @@
 //! with the data that user space has given; it may read several times, so all of it is kept until the
 //! instruction is over. One that writes goes on to its end, and the vCPU leaves after it.
 
+use crate::debug;
 use crate::exit::{EMULATION, Exit, Mmio};
 use crate::insn::complete_in;
 use crate::interrupts::{self, Shadow};
@@ -126,6 +127,7 @@ impl Vcpu {
                 complete_in(cpu, io.size, data);
             }
             cpu.pc = cpu.pc.wrapping_add(length);
+            debug::completed(cpu);
         }
     }
 
@@ -151,12 +153,15 @@ fn reset(cpu: &mut Cpu) {
 /// Whether the instruction at hand is to be run by itself.
 #[inline(always)]
 pub(crate) fn stepping(cpu: &Cpu) -> bool {
-    !cpu.state.devices.read.is_empty() || cpu.state.interrupts.shadow != Shadow::None
+    debug::stepping(cpu)
+        || !cpu.state.devices.read.is_empty()
+        || cpu.state.interrupts.shadow != Shadow::None
 }
 
 /// [`understudy_engine::arch::Arch::after_insn`].
 pub(crate) fn after_insn(cpu: &mut Cpu, stop: Option<Stop>) {
     interrupts::after_insn(cpu);
+    debug::after_insn(cpu, stop);
     // An instruction that left to read again keeps what it has got.
     let waits = stop == Some(Stop::Exit) && matches!(cpu.state.exit, Some(Exit::Mmio(_)));
     if !waits {
@@ -185,7 +190,16 @@ pub(crate) fn service(cpu: &mut Cpu) -> Result<(), Stop> {
         requests.post(taken & INTERRUPT);
         return Err(Stop::Exit);
     }
+    if cpu.state.exit.is_some() {
+        return Err(Stop::Exit);
+    }
+    debug::service(cpu)?;
     interrupts::service(cpu)
+}
+
+/// Has the exit made that is noted, before the next instruction.
+pub(crate) fn leave(cpu: &mut Cpu) {
+    cpu.requests().post(LEAVE);
 }
 
 fn mmio(address: u64, mem: Mem, written: Option<u64>) -> Mmio {

@@ -123,3 +123,69 @@ fn a_repeated_string_is_interrupted_between_elements() {
         assert_eq!(machine.get(RCX), (u64::MAX >> 1) - done, "{tier:?}");
     }
 }
+
+/// Sets TF, and has the trap's handler count in R15 and return: what RIPs it came from.
+fn steps(code: &[u8], prepare: impl Fn(&mut Bare)) -> (Vec<u64>, Bare) {
+    let end = Bare::both(code, |m| {
+        // The handler, where those of other vectors are not used: push rax; mov rax, [rsp + 8];
+        // mov [r15], rax; add r15, 8; pop rax; iretq.
+        let handler = [
+            0x50, 0x48, 0x8b, 0x44, 0x24, 0x08, 0x49, 0x89, 0x07, 0x49, 0x83, 0xc7, 0x08, 0x58,
+            0x48, 0xcf,
+        ];
+        m.write(HANDLERS + 0x200, &handler);
+        m.write(
+            understudy_x86::testing::IDT + 16,
+            &((HANDLERS + 0x200) as u16).to_le_bytes(),
+        );
+        m.set(understudy_x86::regs::gpr(15), DATA + 0x4000);
+        m.set_flags(flag::TF);
+        prepare(m);
+    });
+    let count = (end.get(understudy_x86::regs::gpr(15)) - DATA - 0x4000) / 8;
+    let rips = (0..count).map(|i| end.read_u64(DATA + 0x4000 + 8 * i) - CODE);
+    (rips.collect(), end)
+}
+
+#[test]
+fn a_trap_follows_each_instruction_while_tf_is_set() {
+    // inc eax; jmp over a byte; mov ss, bx; inc eax; rep stosb of three; inc eax
+    let code = [
+        0xff, 0xc0, 0xeb, 0x01, 0x90, 0x8e, 0xd3, 0xff, 0xc0, 0xf3, 0xaa, 0xff, 0xc0,
+    ];
+    let (rips, end) = steps(&code, |m| {
+        m.set(RBX, 0x10);
+        m.set(RCX, 3);
+        m.set(understudy_x86::regs::RDI, DATA);
+    });
+    // None after the load of SS; one for each element.
+    assert_eq!(rips, [2, 5, 9, 9, 9, 11, 13]);
+    assert!(end.at_end());
+    assert_eq!(
+        (end.get(RAX) & 0xff, end.vcpu.cpu().state.debug.dr6),
+        (3, 0xffff_4ff0)
+    );
+}
+
+#[test]
+fn popf_is_stepped_by_what_tf_was_before() {
+    // pushf; and word [rsp], !TF; popf; inc eax; pushf; or word [rsp], TF; popf; inc eax; inc eax
+    let code = [
+        0x9c, 0x66, 0x81, 0x24, 0x24, 0xff, 0xfe, 0x9d, 0xff, 0xc0, 0x9c, 0x66, 0x81, 0x0c, 0x24,
+        0, 1, 0x9d, 0xff, 0xc0, 0xff, 0xc0,
+    ];
+    let (rips, end) = steps(&code, |_| ());
+    assert_eq!(rips, [1, 7, 8, 20, 22]);
+    assert!(end.at_end());
+}
+
+#[test]
+fn a_handler_is_not_stepped() {
+    // int 0x40, of which the handler is: iretq; then inc eax.
+    let (rips, end) = steps(&[0xcd, 0x40, 0xff, 0xc0], |m| {
+        m.write(HANDLERS + 0x40, &[0x48, 0xcf]);
+    });
+    // Its IRET gives TF back, which counts from the next instruction on.
+    assert_eq!(rips, [4]);
+    assert!(end.at_end());
+}

@@ -285,3 +285,31 @@ fn limits_of_code_are_those_of_jumps() {
     assert_eq!(end.exception(), Some(13));
     assert_eq!(doubles::<2>(&end, end.get(RSP)), [0, CODE as u32]);
 }
+
+#[test]
+fn all_registers_are_pushed_and_popped() {
+    // pusha; mov bp, ax; popa; into
+    let code = [0x60, 0x89, 0xc5, 0x61, 0xce];
+    for overflow in [0, flag::OF] {
+        let end = Bare::both_at(BASE, &code, real, |m| {
+            for number in [0, 1, 2, 3, 5, 6, 7] {
+                m.set(
+                    understudy_x86::regs::gpr(number),
+                    0x1110 + u64::from(number),
+                );
+            }
+            m.set_flags(overflow);
+        });
+        assert_eq!((end.get(RBP), end.get(RAX)), (0x1115, 0x1110));
+        if overflow == 0 {
+            assert!(end.at_end());
+            let pushed = words::<8>(&end, BASE + 0x7ff0);
+            let expected = [
+                0x1117, 0x1116, 0x1115, 0x8000, 0x1113, 0x1112, 0x1111, 0x1110,
+            ];
+            assert_eq!(pushed[..], expected[..]);
+        } else {
+            assert_eq!(end.vcpu.cpu().pc, 0x2_0004 + 1);
+        }
+    }
+}

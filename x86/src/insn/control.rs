@@ -246,3 +246,22 @@ pub fn int<E: Emit<Arch = X86>>(e: &mut E, o: &Operands) -> Result<(), E::Stop> 
     e.end_block();
     Ok(())
 }
+
+static OVERFLOW: Helper<X86> = Helper {
+    name: "into",
+    call: |cpu, [length, ..]| {
+        if crate::regs::rflags(cpu) & crate::regs::flag::OF == 0 {
+            return Ok(0);
+        }
+        Err(interrupt(cpu, vector::OF, length))
+    },
+    effects: Effects::ANY,
+};
+
+/// INTO.
+pub fn into<E: Emit<Arch = X86>>(e: &mut E, o: &Operands) -> Result<(), E::Stop> {
+    let length = e.imm(u64::from(o.length));
+    e.call(&OVERFLOW, &[length])?;
+    e.end_block();
+    Ok(())
+}
