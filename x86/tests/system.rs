@@ -506,3 +506,21 @@ fn selectors_are_inspected() {
         );
     }
 }
+
+#[test]
+fn a_lower_cr8_is_told_to_user_space() {
+    for tier in [Tier::Interpret, Tier::Compile(1)] {
+        let mut machine = Bare::new();
+        // mov cr8, rbx; mov cr8, rcx; mov rdx, cr8
+        let code = [
+            0x44, 0x0f, 0x22, 0xc3, 0x44, 0x0f, 0x22, 0xc1, 0x44, 0x0f, 0x20, 0xc2,
+        ];
+        machine.code_at(CODE, &code);
+        machine.set(RBX, 9);
+        machine.set(RCX, 3);
+        assert_eq!(machine.run(tier), Exit::SetTpr);
+        assert_eq!(machine.rip(), CODE + 8, "{tier:?}");
+        assert_eq!(machine.run_on(), Exit::Hlt);
+        assert_eq!(machine.get(RDX), 3);
+    }
+}
