@@ -1,11 +1,12 @@
 //! Control registers: what may be written to them, and what follows (SDM vol. 3A, 2.5, and vol. 2,
 //! MOV to control registers; AMD APM vol. 2, 3.1).
 
-use crate::Cpu;
 use crate::exceptions::{Fault, vector};
+use crate::exit::Exit;
 use crate::mmu;
 use crate::segments::{rights, seg};
 use crate::state::{self, cr0, cr4, efer};
+use crate::{Cpu, vcpu};
 
 const GP: Fault = Fault::with_code(vector::GP, 0);
 
@@ -125,7 +126,11 @@ pub(crate) fn write(cpu: &mut Cpu, number: u64, value: u64) -> Result<(), Fault>
         4 => set_cr4(cpu, value),
         _ if value >> 4 != 0 => Err(GP),
         _ => {
-            cpu.state.cr8 = value;
+            let lower = value < std::mem::replace(&mut cpu.state.cr8, value);
+            if lower {
+                cpu.state.exit = Some(Exit::SetTpr);
+                vcpu::leave(cpu);
+            }
             Ok(())
         }
     }

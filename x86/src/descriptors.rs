@@ -1,6 +1,7 @@
 //! Segment descriptors and their tables (SDM vol. 3A, 3.4.5 and 3.5).
 
 use crate::exceptions::{Fault, Trouble, vector};
+use crate::interrupts::{self, Shadow};
 use crate::segments::{Segment, rights, seg};
 use crate::{Cpu, mmu, state};
 
@@ -118,6 +119,9 @@ pub(crate) fn load(cpu: &mut Cpu, number: u8, selector: u16) -> Result<(), Troub
         let mut segment = state::segment(cpu, number);
         segment.selector = selector;
         segment.base = u64::from(selector) << 4;
+        if number == seg::SS {
+            interrupts::cast_shadow(cpu, Shadow::MovSs);
+        }
         state::set_segment(cpu, number, segment);
         state::changed(cpu);
         return Ok(());
@@ -145,6 +149,9 @@ pub(crate) fn load(cpu: &mut Cpu, number: u8, selector: u16) -> Result<(), Troub
     };
     if let Some(Descriptor { address, bits }) = descriptor {
         set_accessed(cpu, address, bits)?;
+    }
+    if number == seg::SS {
+        interrupts::cast_shadow(cpu, Shadow::MovSs);
     }
     let accessed = descriptor.is_some() as u32;
     let rights = segment.rights | accessed;

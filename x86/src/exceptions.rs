@@ -9,13 +9,16 @@
 //!                     Exit::Shutdown
 //! ```
 
+mod legacy;
 mod long;
 
 use crate::exit::Exit;
+use crate::interrupts::Shadow;
 use crate::mmu::walk::Failure;
 use crate::mmu::{self, SystemFailure};
 use crate::regs::{self, flag};
-use crate::{Cpu, state, vcpu};
+use crate::state::cr0;
+use crate::{Cpu, debug, state};
 use understudy_engine::emit::Stop;
 
 /// Exception vectors (SDM vol. 3A, table 6-1).
@@ -26,6 +29,8 @@ pub mod vector {
     pub const DB: u8 = 1;
     /// Breakpoint.
     pub const BP: u8 = 3;
+    /// Overflow.
+    pub const OF: u8 = 4;
     /// Invalid opcode.
     pub const UD: u8 = 6;
     /// Double fault.
@@ -137,16 +142,26 @@ pub(crate) struct Event {
     pub(crate) code: Option<u32>,
     /// The instruction pointer that is pushed.
     pub(crate) rip: u64,
+    pub(crate) kind: Kind,
+}
+
+/// Where an event comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    /// An instruction that is run again: RFLAGS.RF is set in what is pushed.
+    Fault,
+    /// An instruction that is over, or must not be run again.
+    Trap,
     /// INT n, INT3, INTO: the gate's DPL counts, and faults on the way are not external.
-    pub(crate) software: bool,
-    /// RFLAGS.RF in what is pushed: the instruction is run again.
-    pub(crate) resume: bool,
+    Software,
+    /// Outside.
+    External,
 }
 
 impl Event {
     /// EXT of the error codes of faults on the way.
     fn external(&self) -> u32 {
-        !self.software as u32
+        (self.kind != Kind::Software) as u32
     }
 }
 
@@ -160,8 +175,11 @@ pub fn raise(cpu: &mut Cpu, fault: Fault) -> Stop {
         vector: fault.vector,
         code: fault.code,
         rip: state::rip(cpu),
-        software: false,
-        resume: fault.vector != vector::DB,
+        kind: if fault.vector == vector::DB {
+            Kind::Trap
+        } else {
+            Kind::Fault
+        },
     };
     deliver(cpu, event)
 }
@@ -186,7 +204,7 @@ enum Class {
 
 fn class(event: &Event) -> Class {
     match event.vector {
-        _ if event.software => Class::Benign,
+        _ if matches!(event.kind, Kind::Software | Kind::External) => Class::Benign,
         vector::DE | vector::TS | vector::NP | vector::SS | vector::GP => Class::Contributory,
         vector::PF => Class::PageFault,
         vector::DF => Class::DoubleFault,
@@ -210,8 +228,7 @@ pub(crate) fn deliver(cpu: &mut Cpu, mut event: Event) -> Stop {
             code: fault.code,
             // Of a software interrupt, the instruction's own.
             rip: state::rip(cpu),
-            software: false,
-            resume: true,
+            kind: Kind::Fault,
         };
         let serial = match (class(&event), class(&second)) {
             (Class::DoubleFault, Class::Contributory | Class::PageFault) => {
@@ -228,7 +245,7 @@ pub(crate) fn deliver(cpu: &mut Cpu, mut event: Event) -> Stop {
             Event {
                 vector: vector::DF,
                 code: Some(0),
-                resume: false,
+                kind: Kind::Trap,
                 ..second
             }
         };
@@ -239,15 +256,17 @@ pub(crate) fn deliver(cpu: &mut Cpu, mut event: Event) -> Stop {
 fn attempt(cpu: &mut Cpu, event: &Event) -> Result<(), Trouble> {
     if cpu.state.long_mode() {
         long::deliver(cpu, event)
+    } else if cpu.state.cr0 & cr0::PE != 0 {
+        legacy::protected(cpu, event)
     } else {
-        Err(vcpu::internal_error(cpu).into())
+        legacy::real(cpu, event)
     }
 }
 
 /// RFLAGS as it is pushed.
 fn pushed_flags(cpu: &Cpu, event: &Event) -> u64 {
     let flags = regs::rflags(cpu) & !flag::RF;
-    if event.resume {
+    if event.kind == Kind::Fault {
         flags | flag::RF
     } else {
         flags
@@ -261,4 +280,7 @@ fn enter_flags(cpu: &mut Cpu, masks: bool) {
         cleared |= flag::IF;
     }
     cpu.state.rflags &= !cleared;
+    // The event has passed it, also where the instruction in it could not be fetched.
+    cpu.state.interrupts.shadow = Shadow::None;
+    debug::disarm(cpu);
 }

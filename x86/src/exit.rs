@@ -8,6 +8,11 @@ pub enum Exit {
     Interrupted,
     /// `KVM_EXIT_HLT`, with RIP past the instruction.
     Hlt,
+    /// `KVM_EXIT_IRQ_WINDOW_OPEN`: an interrupt could be taken now.
+    IrqWindowOpen,
+    /// `KVM_EXIT_SET_TPR`: CR8 has been lowered, which the interrupt controller in user space has to
+    /// know. RIP is past the instruction.
+    SetTpr,
     /// `KVM_EXIT_SHUTDOWN`: a triple fault.
     Shutdown,
     /// `KVM_EXIT_MMIO`. After a read RIP is still at the instruction, and the next run begins with

@@ -3,10 +3,12 @@
 
 pub mod controls;
 pub mod cpuid;
+pub mod debug;
 mod descriptors;
 pub mod exceptions;
 pub mod exit;
 pub mod insn;
+pub mod interrupts;
 mod io;
 mod locked;
 pub mod mmu;
@@ -103,7 +105,9 @@ impl Arch for X86 {
         vcpu::stepping(cpu)
     }
 
-    fn before_insn(_: &mut Cpu) -> Result<(), Stop> {
+    fn before_insn(cpu: &mut Cpu) -> Result<(), Stop> {
+        interrupts::before_insn(cpu);
+        debug::before_insn(cpu);
         Ok(())
     }
 

@@ -2,8 +2,10 @@
 
 use crate::Cpu;
 use crate::cpuid;
+use crate::debug::DebugState;
 use crate::exit::Exit;
 use crate::insn::mode;
+use crate::interrupts::{self, InterruptState};
 use crate::io::Pending;
 use crate::mmu::{self, MmuState};
 use crate::msrs::Msrs;
@@ -132,6 +134,10 @@ pub struct State {
     pub mmu: MmuState,
     /// The time stamp counter.
     pub tsc: Tsc,
+    /// Single stepping.
+    pub debug: DebugState,
+    /// Interrupts that wait.
+    pub interrupts: InterruptState,
     /// Accesses of devices under way.
     pub(crate) devices: Devices,
     /// The access of a port that user space has to complete.
@@ -192,6 +198,8 @@ impl State {
             mode: 0,
             mmu: MmuState::default(),
             tsc: Tsc::default(),
+            debug: DebugState::default(),
+            interrupts: InterruptState::default(),
             devices: Devices::default(),
             io: None,
             unlocked: false,
@@ -249,6 +257,7 @@ fn block_mode(state: &State) -> u32 {
 pub fn changed(cpu: &mut Cpu) {
     cpu.state.mode = block_mode(&cpu.state);
     mmu::update_context(cpu);
+    interrupts::look(cpu);
 }
 
 /// RIP.

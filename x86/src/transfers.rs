@@ -10,7 +10,7 @@ use crate::insn::operand::{self, set_stack_pointer, stack_size, stack_value, wri
 use crate::regs::{self, RCX, RSP, flag, gpr};
 use crate::segments::{Segment, rights, seg};
 use crate::state::{self, efer};
-use crate::{Cpu, mmu, vcpu};
+use crate::{Cpu, debug, mmu, vcpu};
 
 const GP: Fault = Fault::with_code(vector::GP, 0);
 
@@ -301,6 +301,8 @@ pub(crate) fn interrupt_return(cpu: &mut Cpu, size: u8) -> Result<(), Trouble> {
     let step = 1u64 << size;
     let cpl = cpu.state.cpl;
     let long = cpu.state.long_mode();
+    // Even one that faults (SDM vol. 3A, 6.7.1).
+    cpu.state.interrupts.nmi_blocked = false;
     if cpu.state.rflags & flag::VM != 0 {
         return Err(vcpu::internal_error(cpu).into());
     }
@@ -393,6 +395,9 @@ pub(crate) fn system_call(cpu: &mut Cpu, length: u64) -> Result<(), Trouble> {
     cpu.set_slot(RCX, next);
     cpu.set_slot(gpr(11), flags);
     regs::set_rflags(cpu, flags & !mask | flag::ONE);
+    if mask & flag::TF != 0 {
+        debug::disarm(cpu);
+    }
     let code = (star >> 32) as u16 & !3;
     load_fixed(cpu, code, code.wrapping_add(8), rights::L, 0);
     state::set_rip(cpu, target);

@@ -10,8 +10,10 @@
 //! with the data that user space has given; it may read several times, so all of it is kept until the
 //! instruction is over. One that writes goes on to its end, and the vCPU leaves after it.
 
+use crate::debug;
 use crate::exit::{EMULATION, Exit, Mmio};
 use crate::insn::complete_in;
+use crate::interrupts::{self, Shadow};
 use crate::io::Pending;
 use crate::mmu;
 use crate::state::{self, State};
@@ -83,6 +85,39 @@ impl Vcpu {
         exit.unwrap_or(Exit::InternalError { suberror: 0 })
     }
 
+    /// Queues an external interrupt (KVM API 4.16, "KVM_INTERRUPT"). False, with nothing done, if one
+    /// waits already (`EEXIST`).
+    #[must_use]
+    pub fn inject(&mut self, vector: u8) -> bool {
+        let waits = &mut self.engine.cpu.state.interrupts.external;
+        if waits.is_some() {
+            return false;
+        }
+        *waits = Some(vector);
+        interrupts::look(&mut self.engine.cpu);
+        true
+    }
+
+    /// Queues an NMI (KVM API 4.64, "KVM_NMI").
+    pub fn nmi(&mut self) {
+        self.engine.cpu.state.interrupts.nmi = true;
+        interrupts::look(&mut self.engine.cpu);
+    }
+
+    /// Asks for [`Exit::IrqWindowOpen`] as soon as an interrupt could be taken
+    /// (`request_interrupt_window`), or no longer does.
+    pub fn request_window(&mut self, wanted: bool) {
+        self.engine.cpu.state.interrupts.window = wanted;
+        interrupts::look(&mut self.engine.cpu);
+    }
+
+    /// Whether an interrupt that is injected now would be taken at once
+    /// (`ready_for_interrupt_injection`).
+    pub fn ready(&self) -> bool {
+        let cpu = &self.engine.cpu;
+        interrupts::open(cpu) && cpu.state.interrupts.external.is_none()
+    }
+
     /// Completes the access of the last [`Exit::Io`]: an IN with what user space has put into `data`.
     /// Does nothing if none is open.
     pub fn complete_io(&mut self, data: u64) {
@@ -92,6 +127,7 @@ impl Vcpu {
                 complete_in(cpu, io.size, data);
             }
             cpu.pc = cpu.pc.wrapping_add(length);
+            debug::completed(cpu);
         }
     }
 
@@ -117,11 +153,15 @@ fn reset(cpu: &mut Cpu) {
 /// Whether the instruction at hand is to be run by itself.
 #[inline(always)]
 pub(crate) fn stepping(cpu: &Cpu) -> bool {
-    !cpu.state.devices.read.is_empty()
+    debug::stepping(cpu)
+        || !cpu.state.devices.read.is_empty()
+        || cpu.state.interrupts.shadow != Shadow::None
 }
 
 /// [`understudy_engine::arch::Arch::after_insn`].
 pub(crate) fn after_insn(cpu: &mut Cpu, stop: Option<Stop>) {
+    interrupts::after_insn(cpu);
+    debug::after_insn(cpu, stop);
     // An instruction that left to read again keeps what it has got.
     let waits = stop == Some(Stop::Exit) && matches!(cpu.state.exit, Some(Exit::Mmio(_)));
     if !waits {
@@ -147,9 +187,19 @@ pub(crate) fn service(cpu: &mut Cpu) -> Result<(), Stop> {
     }
     if taken & EXIT != 0 {
         cpu.state.exit = Some(Exit::Interrupted);
+        requests.post(taken & INTERRUPT);
         return Err(Stop::Exit);
     }
-    Ok(())
+    if cpu.state.exit.is_some() {
+        return Err(Stop::Exit);
+    }
+    debug::service(cpu)?;
+    interrupts::service(cpu)
+}
+
+/// Has the exit made that is noted, before the next instruction.
+pub(crate) fn leave(cpu: &mut Cpu) {
+    cpu.requests().post(LEAVE);
 }
 
 fn mmio(address: u64, mem: Mem, written: Option<u64>) -> Mmio {

@@ -239,3 +239,25 @@ fn real_mode_counts_from_the_segment() {
     assert_eq!((end.get(RCX), end.get(RSP)), (6, 0x8000));
     assert_eq!(end.rip(), 11);
 }
+
+#[test]
+fn alignment_is_checked_where_it_is_asked_for() {
+    use understudy_x86::regs::flag;
+    use understudy_x86::state::{self, cr0};
+    // mov eax, [rbx]; int 0x80
+    let run = |level: u8, am: u64, ac: u64, address: u64| {
+        let end = Bare::both(&[0x8b, 0x03, 0xcd, 0x80], |m| {
+            m.set_level(level);
+            m.cpu().state.cr0 |= am;
+            m.cpu().state.rflags |= ac;
+            state::changed(m.cpu());
+            m.set(RBX, address);
+        });
+        end.exception()
+    };
+    assert_eq!(run(3, cr0::AM, flag::AC, DATA + 2), Some(17));
+    assert_eq!(run(3, cr0::AM, flag::AC, DATA + 4), Some(0x80));
+    for (level, am, ac) in [(0, cr0::AM, flag::AC), (3, 0, flag::AC), (3, cr0::AM, 0)] {
+        assert_eq!(run(level, am, ac, DATA + 2), Some(0x80));
+    }
+}

@@ -465,3 +465,62 @@ fn descriptors_decide_limits_in_32_bit_code() {
     // Through SS, which is flat, it is there.
     assert!(compat(DATA, &[0x36, 0x8b, 0x03]).at_end());
 }
+
+#[test]
+fn selectors_are_inspected() {
+    // lar eax, bx; setz cl; lsl edx, bx; setz ch; verr bx; setz sil; verw bx; setz dil
+    let code = [
+        0x0f, 0x02, 0xc3, 0x0f, 0x94, 0xc1, 0x0f, 0x03, 0xd3, 0x0f, 0x94, 0xc5, 0x0f, 0x00, 0xe3,
+        0x40, 0x0f, 0x94, 0xc6, 0x0f, 0x00, 0xeb, 0x40, 0x0f, 0x94, 0xc7,
+    ];
+    let all = 0xffff_ffff;
+    // A level, a selector; rights and limit, readable, writable.
+    for (level, selector, access, limit, readable, writable) in [
+        (0, 0x08, Some(0xaf_9b00 & 0xf0_ff00), Some(all), 1, 0),
+        (0, 0x10, Some(0xcf_9300 & 0xf0_ff00), Some(all), 1, 1),
+        (0, 0x38, Some(0x9b00), Some(0xffff), 1, 0),
+        (0, 0x40, Some(0x8b00), Some(0x67), 0, 0),
+        (0, 0x11, None, None, 0, 0),
+        (0, 0, None, None, 0, 0),
+        (0, 0x68, None, None, 0, 0),
+        (3, 0x10, None, None, 0, 0),
+        (3, 0x23, Some(0xcf_f300 & 0xf0_ff00), Some(all), 1, 1),
+    ] {
+        let mut whole = code.to_vec();
+        whole.extend([0xcd, 0x80]);
+        let end = Bare::both(&whole, |m| {
+            m.set_level(level);
+            m.set(RBX, selector);
+            m.set(RAX, 7);
+            m.set(RDX, 7);
+        });
+        assert_eq!(end.exception(), Some(0x80));
+        assert_eq!(end.get(RAX), access.unwrap_or(7), "{selector:x}");
+        assert_eq!(end.get(RDX), limit.unwrap_or(7), "{selector:x}");
+        let found = u64::from(access.is_some()) | u64::from(limit.is_some()) << 8;
+        assert_eq!(end.get(RCX), found, "{selector:x}");
+        assert_eq!(
+            (end.get(RSI), end.get(RDI)),
+            (readable, writable),
+            "{selector:x}"
+        );
+    }
+}
+
+#[test]
+fn a_lower_cr8_is_told_to_user_space() {
+    for tier in [Tier::Interpret, Tier::Compile(1)] {
+        let mut machine = Bare::new();
+        // mov cr8, rbx; mov cr8, rcx; mov rdx, cr8
+        let code = [
+            0x44, 0x0f, 0x22, 0xc3, 0x44, 0x0f, 0x22, 0xc1, 0x44, 0x0f, 0x20, 0xc2,
+        ];
+        machine.code_at(CODE, &code);
+        machine.set(RBX, 9);
+        machine.set(RCX, 3);
+        assert_eq!(machine.run(tier), Exit::SetTpr);
+        assert_eq!(machine.rip(), CODE + 8, "{tier:?}");
+        assert_eq!(machine.run_on(), Exit::Hlt);
+        assert_eq!(machine.get(RDX), 3);
+    }
+}

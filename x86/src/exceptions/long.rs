@@ -1,6 +1,6 @@
 //! Delivery in IA-32e mode (SDM vol. 3A, 6.14): 64-bit gates, the interrupt stack table.
 
-use super::{Event, Fault, Trouble, enter_flags, pushed_flags, vector};
+use super::{Event, Fault, Kind, Trouble, enter_flags, pushed_flags, vector};
 use crate::descriptors::{self, Descriptor};
 use crate::regs;
 use crate::segments::{Segment, rights, seg};
@@ -35,7 +35,7 @@ fn gate(cpu: &mut Cpu, event: &Event) -> Result<Gate, Trouble> {
     if field(41, 4) != 7 || field(104, 5) != 0 {
         return Err(Fault::with_code(vector::GP, code).into());
     }
-    if event.software && field(45, 2) < u64::from(cpu.state.cpl) {
+    if event.kind == Kind::Software && field(45, 2) < u64::from(cpu.state.cpl) {
         return Err(Fault::with_code(vector::GP, code).into());
     }
     if field(47, 1) == 0 {

@@ -3,7 +3,7 @@
 use super::alu::condition;
 use super::operand::{push_value, read, set_stack_pointer, stack_value, zx};
 use super::{Loc, Operands, mode};
-use crate::exceptions::{self, Event, Fault, vector};
+use crate::exceptions::{self, Event, Fault, Kind, vector};
 use crate::regs::{RCX, RSP};
 use crate::segments::seg;
 use crate::{Cpu, X86, state};
@@ -228,8 +228,7 @@ fn interrupt(cpu: &mut Cpu, number: u8, length: u64) -> Stop {
         vector: number,
         code: None,
         rip: state::rip(cpu).wrapping_add(length),
-        software: true,
-        resume: false,
+        kind: Kind::Software,
     };
     exceptions::deliver(cpu, event)
 }
@@ -244,6 +243,25 @@ static INTERRUPT: Helper<X86> = Helper {
 pub fn int<E: Emit<Arch = X86>>(e: &mut E, o: &Operands) -> Result<(), E::Stop> {
     let (number, length) = (e.imm(o.imm & 0xff), e.imm(u64::from(o.length)));
     e.call(&INTERRUPT, &[number, length])?;
+    e.end_block();
+    Ok(())
+}
+
+static OVERFLOW: Helper<X86> = Helper {
+    name: "into",
+    call: |cpu, [length, ..]| {
+        if crate::regs::rflags(cpu) & crate::regs::flag::OF == 0 {
+            return Ok(0);
+        }
+        Err(interrupt(cpu, vector::OF, length))
+    },
+    effects: Effects::ANY,
+};
+
+/// INTO.
+pub fn into<E: Emit<Arch = X86>>(e: &mut E, o: &Operands) -> Result<(), E::Stop> {
+    let length = e.imm(u64::from(o.length));
+    e.call(&OVERFLOW, &[length])?;
     e.end_block();
     Ok(())
 }

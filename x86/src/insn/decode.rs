@@ -11,7 +11,7 @@ use super::{Loc, NO_REG, Operands, RIP, mode, operand};
 use super::{
     bits, bmi, control, controls, exchange, moves, muldiv, page_end, shift, stack, string, system,
 };
-use super::{machine, segments};
+use super::{inspect, machine, segments};
 use crate::X86;
 use crate::segments::seg;
 use iced_x86::{Decoder, DecoderError, DecoderOptions, Instruction, Mnemonic, OpKind, Register};
@@ -387,6 +387,10 @@ fn choose(mode: u32, insn: &Instruction, mut o: Operands) -> (Definition, Operan
         M::Lldt => def!(X86, "LLDT", segments::load_system, [false], ends),
         M::Str => def!(X86, "STR", segments::store_system, [true]),
         M::Sldt => def!(X86, "SLDT", segments::store_system, [false]),
+        M::Lar => def!(X86, "LAR", inspect::load, [false]),
+        M::Lsl => def!(X86, "LSL", inspect::load, [true]),
+        M::Verr => def!(X86, "VERR", inspect::verify, [false]),
+        M::Verw => def!(X86, "VERW", inspect::verify, [true]),
         M::Rdmsr => def!(X86, "RDMSR", machine::rdmsr, ends),
         M::Wrmsr => def!(X86, "WRMSR", machine::wrmsr, ends),
         M::Cpuid => def!(X86, "CPUID", machine::cpuid, ends),
@@ -484,6 +488,15 @@ fn choose(mode: u32, insn: &Instruction, mut o: Operands) -> (Definition, Operan
                 _ => def!(X86, "POP", stack::pop),
             }
         }
+        M::Pusha | M::Pushad => {
+            o.size = if insn.mnemonic() == M::Pusha { 1 } else { 2 };
+            def!(X86, "PUSHA", stack::all, [false])
+        }
+        M::Popa | M::Popad => {
+            o.size = if insn.mnemonic() == M::Popa { 1 } else { 2 };
+            def!(X86, "POPA", stack::all, [true])
+        }
+        M::Into => def!(X86, "INTO", control::into, ends),
         M::Pushf | M::Pushfd | M::Pushfq => {
             o.size = stack_operand(insn, M::Pushf, M::Pushfd);
             def!(X86, "PUSHF", stack::pushf)

@@ -15,6 +15,7 @@ mod control;
 mod controls;
 mod decode;
 mod exchange;
+mod inspect;
 mod machine;
 mod moves;
 mod muldiv;

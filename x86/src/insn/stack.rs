@@ -6,7 +6,7 @@ use super::operand::{
 };
 use super::{Loc, Operands};
 use crate::exceptions::{self, Fault, vector};
-use crate::regs::{self, RBP, RSP, STATUS, flag};
+use crate::regs::{self, RBP, RSP, STATUS, flag, gpr};
 use crate::segments::seg;
 use crate::{Cpu, X86, state};
 use understudy_engine::emit::{Effects, Emit, Helper, SlotSet, Stop};
@@ -167,5 +167,56 @@ static ENTER: Helper<X86> = Helper {
 pub fn enter<E: Emit<Arch = X86>>(e: &mut E, o: &Operands) -> Result<(), E::Stop> {
     let (imm, size) = (e.imm(o.imm), e.imm(u64::from(o.size)));
     e.call(&ENTER, &[imm, size])?;
+    Ok(())
+}
+
+/// PUSHA: all registers, and the stack pointer as it was before.
+fn push_all(cpu: &mut Cpu, size: u8) -> Result<u64, Stop> {
+    let mode = cpu.state.mode;
+    let stack = via(mode, seg::SS);
+    let mut rsp = cpu.slot(RSP);
+    for number in 0..8 {
+        let value = cpu.slot(gpr(number));
+        rsp = rsp.wrapping_sub(1 << size);
+        let offset = zx(cpu, rsp, stack_size(mode));
+        let at = linear(cpu, stack, offset, 1 << size, true)?;
+        store(cpu, at, value, size, stack)?;
+    }
+    set_stack_pointer(cpu, rsp);
+    Ok(0)
+}
+
+/// POPA: all registers but the stack pointer.
+fn pop_all(cpu: &mut Cpu, size: u8) -> Result<u64, Stop> {
+    let mut values = [0; 8];
+    for (above, value) in (0..).zip(values.iter_mut().rev()) {
+        *value = stack_value(cpu, above << size, size)?;
+    }
+    let rsp = cpu.slot(RSP).wrapping_add(8 << size);
+    for (number, value) in (0..).zip(values) {
+        if number != 4 {
+            write_reg(cpu, Loc::reg(number), value, size);
+        }
+    }
+    set_stack_pointer(cpu, rsp);
+    Ok(0)
+}
+
+static ALL: Helper<X86> = Helper {
+    name: "push_or_pop_all",
+    call: |cpu, [pops, size, ..]| {
+        if pops != 0 {
+            pop_all(cpu, size as u8)
+        } else {
+            push_all(cpu, size as u8)
+        }
+    },
+    effects: Effects::ANY,
+};
+
+/// PUSHA, or POPA.
+pub fn all<E: Emit<Arch = X86>, const POPS: bool>(e: &mut E, o: &Operands) -> Result<(), E::Stop> {
+    let (pops, size) = (e.imm(u64::from(POPS)), e.imm(u64::from(o.size)));
+    e.call(&ALL, &[pops, size])?;
     Ok(())
 }

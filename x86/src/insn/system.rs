@@ -4,6 +4,7 @@ use super::operand::{read, read_reg, write_reg};
 use super::{Loc, Operands};
 use crate::exceptions::{self, Fault, vector};
 use crate::exit::Exit;
+use crate::interrupts::{self, Shadow};
 use crate::regs::{
     ADJUST, CARRY, DIRECTION, LESS, RAX, RCX, RDX, SIGN, ZERO, flag, low_flags, set_low_flags,
 };
@@ -127,6 +128,9 @@ fn set_interrupts(cpu: &mut Cpu, on: bool) -> Result<u64, Stop> {
         return Err(exceptions::raise(cpu, Fault::with_code(vector::GP, 0)));
     }
     if on {
+        if cpu.state.rflags & flag::IF == 0 {
+            interrupts::cast_shadow(cpu, Shadow::Sti);
+        }
         cpu.state.rflags |= flag::IF;
     } else {
         cpu.state.rflags &= !flag::IF;

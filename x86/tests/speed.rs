@@ -1,0 +1,40 @@
+//! How fast two small loops run in each tier: `cargo test -p understudy-x86 --test speed -- --ignored
+//! --nocapture`. Compiled code is as fast in any build; the interpreter only when it is optimised.
+
+use understudy_engine::run::Tier;
+use understudy_x86::regs::{RAX, RBX, RCX};
+use understudy_x86::testing::{Bare, CODE, DATA};
+
+#[test]
+#[ignore = "it measures"]
+fn loops() {
+    // add rax, rcx; xor rdx, rax; lea rsi, [rdx + rax * 2]; cmp rsi, rbx; setl dl; sub rdi, rsi; dec rcx;
+    // jnz
+    let integer = vec![
+        0x48, 0x01, 0xc8, 0x48, 0x31, 0xc2, 0x48, 0x8d, 0x34, 0x42, 0x48, 0x39, 0xde, 0x0f, 0x9c,
+        0xc2, 0x48, 0x29, 0xf7, 0x48, 0xff, 0xc9, 0x75, 0xe8,
+    ];
+    // mov rax, [rbx + 8]; add [rbx + 16], rax; mov edx, [rbx]; add edx, 3; mov [rbx], edx; dec rcx; jnz
+    let memory = vec![
+        0x48, 0x8b, 0x43, 0x08, 0x48, 0x01, 0x43, 0x10, 0x8b, 0x13, 0x83, 0xc2, 0x03, 0x89, 0x13,
+        0x48, 0xff, 0xc9, 0x75, 0xec,
+    ];
+    for (name, code, insns) in [("integer", integer, 8), ("memory", memory, 7)] {
+        for (tier, turns) in [
+            (Tier::Interpret, 3_000_000u64),
+            (Tier::Compile(1), 100_000_000),
+        ] {
+            let mut machine = Bare::new();
+            machine.code_at(CODE, &code);
+            machine.set(RAX, 1);
+            machine.set(RBX, DATA);
+            machine.set(RCX, turns);
+            let start = std::time::Instant::now();
+            machine.run(tier);
+            let time = start.elapsed().as_secs_f64();
+            assert!(machine.at_end());
+            let speed = (turns * insns) as f64 / time / 1e6;
+            println!("{name} {tier:?}: {speed:.0} million instructions a second");
+        }
+    }
+}
