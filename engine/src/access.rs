@@ -437,3 +437,52 @@ pub fn compare_exchange_pair<A: Arch>(
             .map_err(failed(cpu, address))?;
     Ok((found as u64, (found >> 64) as u64))
 }
+
+/// Copies bytes as if one after the other, where the TLB knows both places, each in one page, and
+/// the copy does not read what it has written. False, with nothing done, where that is not so.
+pub fn copy<A: Arch>(cpu: &mut Cpu<A>, to: u64, from: u64, bytes: usize) -> Result<bool, Stop> {
+    let (tlb, context) = (cpu.tlb_ref(), cpu.context);
+    let mut buffer = [0; PAGE_MASK as usize + 1];
+    let Some(buffer) = buffer.get_mut(..bytes).filter(|b| !b.is_empty()) else {
+        return Ok(false);
+    };
+    let (Some(source), Some(target)) = (
+        tlb.load(context, from, bytes as u64),
+        tlb.store(context, to, bytes as u64),
+    ) else {
+        return Ok(false);
+    };
+    if (target as usize).wrapping_sub(source as usize) < bytes {
+        return Ok(false);
+    }
+    // SAFETY: the TLB leads to memory of slots, of which the second is writable, and either place lies
+    // in one page; the accesses are guarded.
+    unsafe { host::copy_from(source, buffer).and_then(|()| host::copy_to(target, buffer)) }
+        .map_err(failed(cpu, to))?;
+    Ok(true)
+}
+
+/// Stores a value again and again, where the TLB knows the place, which is in one page. False, with
+/// nothing done, where that is not so.
+pub fn fill<A: Arch>(
+    cpu: &mut Cpu<A>,
+    to: u64,
+    value: u64,
+    size: Size,
+    bytes: usize,
+) -> Result<bool, Stop> {
+    let mut buffer = [0; PAGE_MASK as usize + 1];
+    let Some(buffer) = buffer.get_mut(..bytes).filter(|b| !b.is_empty()) else {
+        return Ok(false);
+    };
+    let Some(target) = cpu.tlb_ref().store(cpu.context, to, bytes as u64) else {
+        return Ok(false);
+    };
+    let value = value.to_le_bytes();
+    for chunk in buffer.chunks_mut(size.bytes() as usize) {
+        chunk.copy_from_slice(&value[..chunk.len()]);
+    }
+    // SAFETY: the TLB leads to writable memory of a slot, in one page; the access is guarded.
+    unsafe { host::copy_to(target, buffer) }.map_err(failed(cpu, to))?;
+    Ok(true)
+}

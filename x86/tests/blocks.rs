@@ -261,3 +261,59 @@ fn alignment_is_checked_where_it_is_asked_for() {
         assert_eq!(run(level, am, ac, DATA + 2), Some(0x80));
     }
 }
+
+/// What a string instruction does, one element after the other.
+fn expected(data: &[u8], from: usize, to: usize, bytes: usize) -> Vec<u8> {
+    let mut data = data.to_vec();
+    for i in 0..bytes {
+        data[to + i] = data[from + i];
+    }
+    data
+}
+
+#[test]
+fn long_strings_are_as_short_ones() {
+    let data: Vec<u8> = (0..0x8000u32).map(|i| ((i * i) >> 5) as u8).collect();
+    let base = DATA + 0x4000;
+    for (from, to, count) in [
+        (0x10, 0x4003, 10_000),
+        // Overlapping, either way: by one byte it fills.
+        (0x100, 0x101, 9_000),
+        (0x100, 0x180, 9_000),
+        (0x180, 0x100, 9_000),
+        (0xfff, 0x2ffe, 4_099),
+    ] {
+        for (code, size) in [(&[0xf3, 0xa4][..], 1), (&[0xf3, 0x48, 0xa5], 8)] {
+            let count = count / size;
+            let end = Bare::both(code, |m| {
+                m.write(base, &data);
+                m.set(RSI, base + from);
+                m.set(RDI, base + to);
+                m.set(RCX, count);
+            });
+            assert!(end.at_end());
+            let now = end.read::<0x8000>(base);
+            let (from, to, bytes) = (from as usize, to as usize, (count * size) as usize);
+            let whole = if size == 8 && to > from && to - from < 8 {
+                // Elements overlap themselves.
+                continue;
+            } else {
+                expected(&data, from, to, bytes)
+            };
+            assert!(now[..] == whole[..], "{from:x} {to:x} {size}");
+            assert_eq!(end.get(RCX), 0);
+            assert_eq!(end.get(RSI), base + (from + bytes) as u64);
+            assert_eq!(end.get(RDI), base + (to + bytes) as u64);
+        }
+    }
+    // rep stosd, over three pages.
+    let end = Bare::both(&[0xf3, 0xab], |m| {
+        m.set(RAX, 0x1122_3344);
+        m.set(RDI, base + 0x123);
+        m.set(RCX, 2500);
+    });
+    let now = end.read::<10_000>(base + 0x123);
+    assert!(now.chunks(4).all(|c| c == [0x44, 0x33, 0x22, 0x11]));
+    assert_eq!(end.read::<4>(base + 0x123 + 10_000), [0; 4]);
+    assert_eq!((end.get(RCX), end.get(RDI)), (0, base + 0x123 + 10_000));
+}

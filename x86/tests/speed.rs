@@ -2,7 +2,7 @@
 //! --nocapture`. Compiled code is as fast in any build; the interpreter only when it is optimised.
 
 use understudy_engine::run::Tier;
-use understudy_x86::regs::{RAX, RBX, RCX};
+use understudy_x86::regs::{RAX, RBX, RCX, RDX};
 use understudy_x86::testing::{Bare, CODE, DATA};
 
 #[test]
@@ -37,4 +37,25 @@ fn loops() {
             println!("{name} {tier:?}: {speed:.0} million instructions a second");
         }
     }
+}
+
+#[test]
+#[ignore = "it measures"]
+fn copies() {
+    // 1: mov rsi, rbx; lea rdi, [rbx + 0x4000]; mov ecx, 0x3000; rep movsb; dec rdx; jnz 1b
+    let code = [
+        0x48, 0x89, 0xde, 0x48, 0x8d, 0xbb, 0, 0x40, 0, 0, 0xb9, 0, 0x30, 0, 0, 0xf3, 0xa4, 0x48,
+        0xff, 0xca, 0x75, 0xea,
+    ];
+    let turns = 100_000;
+    let mut machine = Bare::new();
+    machine.code_at(CODE, &code);
+    machine.set(RBX, DATA);
+    machine.set(RDX, turns);
+    let start = std::time::Instant::now();
+    machine.run(Tier::Compile(1));
+    let time = start.elapsed().as_secs_f64();
+    assert!(machine.at_end());
+    let speed = (turns * 0x3000) as f64 / time / 1e9;
+    println!("rep movsb: {speed:.1} GB a second");
 }

@@ -7,12 +7,13 @@
 use super::alu;
 use super::arith::sized;
 use super::operand::{linear, load, mask, read_reg, store, via, write_reg, zx};
-use super::{Loc, Operands};
+use super::{Loc, Operands, mode, via};
 use crate::regs::{DIRECTION, RCX, RDI, RSI};
 use crate::segments::seg;
 use crate::{Cpu, X86};
+use understudy_engine::access;
 use understudy_engine::arch::Def;
-use understudy_engine::emit::{Effects, Emit, Helper, Stop};
+use understudy_engine::emit::{Effects, Emit, Helper, Size, Stop};
 
 /// The instructions.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -144,6 +145,58 @@ impl How {
         Ok(compared)
     }
 
+    /// As many elements at once as lie in the pages at hand, where that is the same as one after the
+    /// other. Gives how many.
+    fn many(&self, cpu: &mut Cpu) -> Result<u64, Stop> {
+        let mode = cpu.state.mode;
+        let destination = via(mode, seg::ES);
+        let plain = |through: u8| through & via::CHECKED == 0;
+        let possible = matches!(self.op, Op::Movs | Op::Stos)
+            && cpu.slot(DIRECTION) == 0
+            && mode & mode::ALIGNED == 0
+            && plain(destination)
+            && plain(self.source)
+            && !crate::stepping(cpu);
+        if !possible {
+            return Ok(0);
+        }
+        let (rsi, rdi) = (cpu.slot(RSI), cpu.slot(RDI));
+        let (si, di) = (zx(cpu, rsi, self.address), zx(cpu, rdi, self.address));
+        let to = linear(cpu, destination, di, 1, true)?;
+        let from = linear(cpu, self.source, si, 1, false)?;
+        let room = |at: u64| 4096 - at % 4096;
+        let room = match self.op {
+            Op::Movs => room(to).min(room(from)),
+            _ => room(to),
+        };
+        let left = read_reg(cpu, Loc::reg(1), self.address);
+        let count = left.min(room >> self.size);
+        let bytes = count << self.size;
+        // No pointer wraps within a page but at the very end of the address space.
+        let last = mask(self.address) - 4096;
+        if count < 2 || si > last || di > last {
+            return Ok(0);
+        }
+        let done = match self.op {
+            Op::Movs => access::copy(cpu, to, from, bytes as usize)?,
+            _ => {
+                let value = cpu.slot(crate::regs::RAX);
+                let size = Size::from_log2(u32::from(self.size));
+                access::fill(cpu, to, value, size, bytes as usize)?
+            }
+        };
+        if !done {
+            return Ok(0);
+        }
+        if self.op == Op::Movs {
+            write_reg(cpu, Loc::reg(6), rsi.wrapping_add(bytes), self.address);
+        }
+        write_reg(cpu, Loc::reg(7), rdi.wrapping_add(bytes), self.address);
+        let rcx = cpu.slot(RCX).wrapping_sub(count);
+        write_reg(cpu, Loc::reg(1), rcx, self.address);
+        Ok(count)
+    }
+
     fn compares(&self) -> bool {
         matches!(self.op, Op::Scas | Op::Cmps)
     }
@@ -166,6 +219,16 @@ impl How {
             return Ok(0);
         }
         loop {
+            let many = self.many(cpu)?;
+            if many != 0 {
+                let left = read_reg(cpu, Loc::reg(1), self.address);
+                if left == 0 {
+                    return Ok(0);
+                }
+                if cpu.requests().any() {
+                    return Err(Stop::Redirect);
+                }
+            }
             let compared = self.element(cpu)?;
             let left = cpu.slot(RCX).wrapping_sub(1);
             write_reg(cpu, Loc::reg(1), left, self.address);
