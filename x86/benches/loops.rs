@@ -1,13 +1,10 @@
-//! How fast two small loops run in each tier: `cargo test -p understudy-x86 --test speed -- --ignored
-//! --nocapture`. Compiled code is as fast in any build; the interpreter only when it is optimised.
+//! How fast two small loops run in each tier: `cargo bench -p understudy-x86`.
 
 use understudy_engine::run::Tier;
 use understudy_x86::regs::{RAX, RBX, RCX, RDX};
 use understudy_x86::testing::{Bare, CODE, DATA};
 
-#[test]
-#[ignore = "it measures"]
-fn loops() {
+fn main() {
     // add rax, rcx; xor rdx, rax; lea rsi, [rdx + rax * 2]; cmp rsi, rbx; setl dl; sub rdi, rsi; dec rcx;
     // jnz
     let integer = vec![
