@@ -1,7 +1,7 @@
 //! How fast two small loops run in each tier: `cargo bench -p understudy-x86`.
 
 use understudy_engine::run::Tier;
-use understudy_x86::regs::{RAX, RBX, RCX, RDX};
+use understudy_x86::regs::{RAX, RBX, RCX};
 use understudy_x86::testing::{Bare, CODE, DATA};
 
 fn main() {
