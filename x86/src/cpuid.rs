@@ -1,8 +1,9 @@
 //! CPUID: exactly what user space has set, but for the bits that mirror control registers (SDM vol.
 //! 2, CPUID; KVM API 4.13, "KVM_SET_CPUID2").
 
-use crate::Cpu;
+use crate::quirks::quirk;
 use crate::state::cr4;
+use crate::{Cpu, msrs};
 
 /// One leaf.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,12 +18,71 @@ pub struct Entry {
 
 /// ECX of leaf 1: CR4.OSXSAVE is set.
 const OSXSAVE: u32 = 1 << 27;
+/// ECX of leaf 1: IA32_MISC_ENABLE has MONITOR and MWAIT.
+const MWAIT: u32 = 1 << 3;
 /// ECX of leaf 7: CR4.PKE is set.
 const OSPKE: u32 = 1 << 4;
 
 fn find(entries: &[Entry], function: u32, index: u32) -> Option<&Entry> {
     entries.iter().find(|entry| {
         entry.function == function && entry.index.is_none_or(|wanted| wanted == index)
+    })
+}
+
+/// A bit that a leaf has: leaf, index, register from EAX on, bit.
+pub type Feature = (u32, u32, usize, u32);
+
+/// Bits that accesses depend on.
+pub mod feature {
+    use super::Feature;
+
+    const EBX: usize = 1;
+    const ECX: usize = 2;
+    const EDX: usize = 3;
+
+    /// SSE3.
+    pub const SSE3: Feature = (1, 0, ECX, 0);
+    /// MONITOR and MWAIT.
+    pub const MWAIT: Feature = (1, 0, ECX, 3);
+    /// IBRS and IBPB, Intel's.
+    pub const SPEC_CTRL: Feature = (7, 0, EDX, 26);
+    /// STIBP, Intel's.
+    pub const INTEL_STIBP: Feature = (7, 0, EDX, 27);
+    /// IA32_FLUSH_CMD.
+    pub const FLUSH_L1D: Feature = (7, 0, EDX, 28);
+    /// IA32_ARCH_CAPABILITIES.
+    pub const ARCH_CAPABILITIES: Feature = (7, 0, EDX, 29);
+    /// SSBD, Intel's.
+    pub const SPEC_CTRL_SSBD: Feature = (7, 0, EDX, 31);
+    /// XSAVES and IA32_XSS.
+    pub const XSAVES: Feature = (0xd, 1, 0, 3);
+    /// OS-visible workarounds.
+    pub const OSVW: Feature = (0x8000_0001, 0, ECX, 9);
+    /// IBPB, AMD's.
+    pub const AMD_IBPB: Feature = (0x8000_0008, 0, EBX, 12);
+    /// IBRS, AMD's.
+    pub const AMD_IBRS: Feature = (0x8000_0008, 0, EBX, 14);
+    /// STIBP, AMD's.
+    pub const AMD_STIBP: Feature = (0x8000_0008, 0, EBX, 15);
+    /// SSBD, AMD's.
+    pub const AMD_SSBD: Feature = (0x8000_0008, 0, EBX, 24);
+    /// MSR_AMD64_VIRT_SPEC_CTRL.
+    pub const VIRT_SSBD: Feature = (0x8000_0008, 0, EBX, 25);
+}
+
+/// Whether the guest has been given this bit.
+pub fn has(cpu: &Cpu, (function, index, register, bit): Feature) -> bool {
+    let entry = find(&cpu.state.cpuid, function, index);
+    entry.is_some_and(|entry| entry.values[register] >> bit & 1 != 0)
+}
+
+/// Whether leaf 0 names a vendor whose processors are Intel's or like them.
+pub fn is_intel(cpu: &Cpu) -> bool {
+    find(&cpu.state.cpuid, 0, 0).is_some_and(|entry| {
+        let [_, b, c, d] = entry.values;
+        let name = [b, d, c].map(u32::to_le_bytes).concat();
+        let names: [&[u8]; 3] = [b"GenuineIntel", b"CentaurHauls", b"  Shanghai  "];
+        names.contains(&&name[..])
     })
 }
 
@@ -57,7 +117,16 @@ pub fn query(cpu: &Cpu, function: u32, index: u32) -> [u32; 4] {
         *value |= if on { bit } else { 0 };
     };
     match (entry.function, entry.index.unwrap_or(0)) {
-        (1, _) => mirror(&mut values[2], OSXSAVE, cpu.state.cr4 & cr4::OSXSAVE != 0),
+        (1, _) => {
+            mirror(&mut values[2], OSXSAVE, cpu.state.cr4 & cr4::OSXSAVE != 0);
+            if !cpu.state.quirks.has(quirk::MISC_ENABLE_NO_MWAIT) {
+                mirror(
+                    &mut values[2],
+                    MWAIT,
+                    cpu.state.msrs.misc_enable & msrs::MWAIT != 0,
+                );
+            }
+        }
         (7, 0) => mirror(&mut values[2], OSPKE, cpu.state.cr4 & cr4::PKE != 0),
         _ => {}
     }

@@ -55,12 +55,17 @@ pub struct MmuState {
 
 /// Whether a linear address is canonical (SDM vol. 1, 3.3.7.1).
 pub fn canonical(cpu: &Cpu, address: u64) -> bool {
+    to_canonical(cpu, address) == address
+}
+
+/// The canonical address with these low bits.
+pub(crate) fn to_canonical(cpu: &Cpu, address: u64) -> u64 {
     let unused = if cpu.state.cr4 & cr4::LA57 != 0 {
         7
     } else {
         16
     };
-    ((address << unused) as i64 >> unused) as u64 == address
+    ((address << unused) as i64 >> unused) as u64
 }
 
 /// Brings the context of the engine's TLB up to date with the address space, CPL and AC.

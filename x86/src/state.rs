@@ -5,11 +5,14 @@ use crate::cpuid;
 use crate::debug::DebugState;
 use crate::events::EventState;
 use crate::exit::Exit;
+use crate::hypercalls::Hypercall;
 use crate::insn::mode;
 use crate::interrupts::{self, InterruptState};
 use crate::io::{Input, Pending};
 use crate::mmu::{self, MmuState};
 use crate::msrs::Msrs;
+use crate::msrs::exits::{self, MsrExits};
+use crate::quirks::Quirks;
 use crate::regs::{self, flag};
 use crate::segments::{Segment, Table, rights, seg};
 use crate::tsc::Tsc;
@@ -125,6 +128,14 @@ pub struct State {
     pub tsc_aux: u32,
     /// Model-specific registers that are storage.
     pub msrs: Msrs,
+    /// What user space sees of accesses of model-specific registers.
+    pub msr_exits: MsrExits,
+    /// The one that it has to complete.
+    pub(crate) msr_pending: Option<exits::Pending>,
+    /// KVM's quirks.
+    pub quirks: Quirks,
+    /// The hypercalls that there are.
+    pub hypercall: Option<Hypercall>,
     /// What CPUID gives.
     pub cpuid: Vec<cpuid::Entry>,
     /// Current privilege level.
@@ -198,6 +209,10 @@ impl State {
             pkru: 0,
             tsc_aux: 0,
             msrs: Msrs::default(),
+            msr_exits: MsrExits::default(),
+            msr_pending: None,
+            quirks: Quirks::default(),
+            hypercall: None,
             cpuid: Vec::new(),
             cpl: 0,
             mode: 0,

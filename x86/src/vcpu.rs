@@ -17,6 +17,7 @@ use crate::exit::{EMULATION, Exit, Mmio, VMRUN_INVALID};
 use crate::interrupts::{self, Shadow};
 use crate::io;
 use crate::mmu;
+use crate::msrs::exits;
 use crate::state::{self, State};
 use crate::{Cpu, X86, debug};
 use std::collections::VecDeque;
@@ -133,6 +134,12 @@ impl Vcpu {
     /// The same with all elements that an INS has asked for, one after the other.
     pub fn complete_io_elements(&mut self, data: &[u8]) {
         io::complete(&mut self.engine.cpu, data);
+    }
+
+    /// Completes the access of the last [`Exit::Rdmsr`] or [`Exit::Wrmsr`]: with a #GP for the guest if
+    /// user space has set `error`, or with the `data` that a read gives. Does nothing if none is open.
+    pub fn complete_msr(&mut self, error: bool, data: u64) {
+        exits::complete(&mut self.engine.cpu, error, data);
     }
 
     /// Completes the read of the last [`Exit::Mmio`] with what user space has put into `data`; does

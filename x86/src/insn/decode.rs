@@ -403,6 +403,8 @@ fn choose(mode: u32, insn: &Instruction, mut o: Operands) -> (Definition, Operan
         M::Verw => def!(X86, "VERW", inspect::verify, [true]),
         M::Rdmsr => def!(X86, "RDMSR", machine::rdmsr, ends),
         M::Wrmsr => def!(X86, "WRMSR", machine::wrmsr, ends),
+        M::Vmcall => def!(X86, "VMCALL", machine::vmcall, ends),
+        M::Vmmcall => def!(X86, "VMMCALL", machine::vmmcall, ends),
         M::Cpuid => def!(X86, "CPUID", machine::cpuid, ends),
         M::In => {
             o.c = o.b;
