@@ -22,6 +22,7 @@ pub mod walk;
 #[cfg(test)]
 mod tests;
 
+use crate::debug::breakpoints;
 use crate::exceptions::{self, Fault, vector};
 use crate::insn::{info, mode};
 use crate::machine::TELL_EPOCH;
@@ -164,6 +165,8 @@ pub(crate) fn fail(cpu: &mut Cpu, address: u64, failure: Failure) -> Stop {
 
 /// [`understudy_engine::arch::Arch::fetch`].
 pub(crate) fn fetch(cpu: &mut Cpu) -> Result<Fetch, Stop> {
+    // A breakpoint comes before the fault of the fetch, after which RF would keep it away.
+    breakpoints::code(cpu)?;
     let mut cache = true;
     if cpu.state.mode & mode::CODE64 != 0 {
         if !canonical(cpu, cpu.pc) {
@@ -184,7 +187,7 @@ pub(crate) fn fetch(cpu: &mut Cpu) -> Result<Fetch, Stop> {
     Ok(Fetch {
         host: memory.host,
         physical: physical & !(PAGE - 1),
-        careful: false,
+        careful: breakpoints::careful(cpu, address),
         cache,
     })
 }
@@ -225,7 +228,7 @@ pub(crate) fn check_access(
     address: u64,
     bytes: u64,
     mem: Mem,
-    _: AccessKind,
+    kind: AccessKind,
 ) -> Result<(), Stop> {
     if cpu.state.mode & mode::CODE64 != 0 {
         let last = address.wrapping_add(bytes - 1);
@@ -239,7 +242,7 @@ pub(crate) fn check_access(
     if mem.align == Align::Natural && cpu.state.mode & mode::ALIGNED != 0 && !aligned {
         return Err(exceptions::raise(cpu, Fault::with_code(vector::AC, 0)));
     }
-    Ok(())
+    breakpoints::data(cpu, address, bytes, mem, kind)
 }
 
 /// [`understudy_engine::arch::Arch::translate`].
@@ -275,7 +278,7 @@ pub(crate) fn translate(
     } else {
         !slot.logging
     };
-    let free = !memory.host_is_changing();
+    let free = !memory.host_is_changing() && !breakpoints::watched(cpu, address);
     let code = kind.writes() && cpu.state.machine.holds_code(physical & !(PAGE - 1));
     if code {
         code_written(cpu);

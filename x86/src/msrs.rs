@@ -179,6 +179,11 @@ pub fn find(number: u32) -> Option<&'static Msr> {
     index.ok().map(|index| &TABLE[index])
 }
 
+/// Whether a guest accesses it without KVM, on AMD's processors.
+pub(crate) fn is_direct(number: u32) -> bool {
+    matches!(number, 0x174 | 0xc000_0081..=0xc000_0084 | 0xc000_0100..=0xc000_0102)
+}
+
 const GP: Fault = Fault::with_code(vector::GP, 0);
 
 /// RDMSR.

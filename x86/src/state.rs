@@ -3,10 +3,11 @@
 use crate::Cpu;
 use crate::cpuid;
 use crate::debug::DebugState;
+use crate::events::EventState;
 use crate::exit::Exit;
 use crate::insn::mode;
 use crate::interrupts::{self, InterruptState};
-use crate::io::Pending;
+use crate::io::{Input, Pending};
 use crate::machine::Machine;
 use crate::mmu::{self, MmuState};
 use crate::msrs::Msrs;
@@ -140,14 +141,18 @@ pub struct State {
     pub mmu: MmuState,
     /// The time stamp counter.
     pub tsc: Tsc,
-    /// Single stepping.
+    /// Debug registers, breakpoints, single stepping.
     pub debug: DebugState,
+    /// Events that user space has queued.
+    pub events: EventState,
     /// Interrupts that wait.
     pub interrupts: InterruptState,
     /// Accesses of devices under way.
     pub(crate) devices: Devices,
     /// The access of a port that user space has to complete.
     pub(crate) io: Option<Pending>,
+    /// What it has given for an INS.
+    pub(crate) input: Input,
     /// An instruction is being run without its LOCK prefix.
     pub(crate) unlocked: bool,
     /// Why [`understudy_engine::run::Engine::run`] was left.
@@ -207,9 +212,11 @@ impl State {
             mmu: MmuState::default(),
             tsc: Tsc::default(),
             debug: DebugState::default(),
+            events: EventState::default(),
             interrupts: InterruptState::default(),
             devices: Devices::default(),
             io: None,
+            input: Input::default(),
             unlocked: false,
             exit: None,
         }

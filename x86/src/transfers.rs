@@ -294,6 +294,7 @@ fn set_returned_flags(cpu: &mut Cpu, value: u64, size: u8, cpl: u8) {
     }
     let old = regs::rflags(cpu);
     regs::set_rflags(cpu, old & !changes | value & changes);
+    debug::keep_resuming(cpu);
 }
 
 /// IRET.

@@ -11,7 +11,7 @@ use super::{Loc, NO_REG, Operands, RIP, mode, operand};
 use super::{
     bits, bmi, control, controls, exchange, moves, muldiv, page_end, shift, stack, string, system,
 };
-use super::{inspect, machine, segments};
+use super::{debug, inspect, machine, ports, segments};
 use crate::X86;
 use crate::segments::seg;
 use iced_x86::{Decoder, DecoderError, DecoderOptions, Instruction, Mnemonic, OpKind, Register};
@@ -311,6 +311,16 @@ fn choose(mode: u32, insn: &Instruction, mut o: Operands) -> (Definition, Operan
             o.size = default_address(mode).max(2);
             existing(o.imm, def!(X86, "MOV CR", controls::to_control, ends))
         }
+        M::Mov if debug_register(insn, 1).is_some() => {
+            o.imm = debug_register(insn, 1).unwrap_or(0);
+            o.size = default_address(mode).max(2);
+            def!(X86, "MOV DR", debug::from_register)
+        }
+        M::Mov if debug_register(insn, 0).is_some() => {
+            o.imm = debug_register(insn, 0).unwrap_or(0);
+            o.size = default_address(mode).max(2);
+            def!(X86, "MOV DR", debug::to_register, ends)
+        }
         M::Mov if segment_register(insn, 1).is_some() => {
             o.imm = segment_register(insn, 1).unwrap_or(0);
             def!(X86, "MOV Sreg", segments::mov_from)
@@ -402,6 +412,16 @@ fn choose(mode: u32, insn: &Instruction, mut o: Operands) -> (Definition, Operan
             o.size = log2(bytes(insn, 1));
             o.c = o.a;
             def!(X86, "OUT", machine::port, [false], ends)
+        }
+        M::Insb | M::Insw | M::Insd | M::Outsb | M::Outsw | M::Outsd => {
+            o.size = log2(insn.memory_size().size());
+            let input = matches!(insn.mnemonic(), M::Insb | M::Insw | M::Insd);
+            match (input, insn.has_rep_prefix() || insn.has_repne_prefix()) {
+                (true, true) => def!(X86, "INS", ports::string, [true, true], ends),
+                (true, false) => def!(X86, "INS", ports::string, [true, false], ends),
+                (false, true) => def!(X86, "OUTS", ports::string, [false, true], ends),
+                (false, false) => def!(X86, "OUTS", ports::string, [false, false], ends),
+            }
         }
         M::Clts => def!(X86, "CLTS", controls::clts, ends),
         M::Lmsw => def!(X86, "LMSW", controls::lmsw, ends),
@@ -539,10 +559,8 @@ fn choose(mode: u32, insn: &Instruction, mut o: Operands) -> (Definition, Operan
         }
         _ if insn.is_jcc_short_or_near() => control::conditional(condition(insn)),
         M::Int => def!(X86, "INT", control::int, ends),
-        M::Int3 => {
-            o.imm = 3;
-            def!(X86, "INT3", control::int, ends)
-        }
+        M::Int3 => def!(X86, "INT3", debug::int3, ends),
+        M::Int1 => def!(X86, "INT1", debug::int1, ends),
 
         M::Clc => def!(X86, "CLC", system::set_carry, [false]),
         M::Stc => def!(X86, "STC", system::set_carry, [true]),
@@ -595,6 +613,12 @@ fn choose(mode: u32, insn: &Instruction, mut o: Operands) -> (Definition, Operan
 fn control_register(insn: &Instruction, index: u32) -> Option<u64> {
     let register = insn.op_register(index);
     (insn.op_kind(index) == OpKind::Register && register.is_cr()).then(|| register.number() as u64)
+}
+
+/// The number of the debug register that is this operand.
+fn debug_register(insn: &Instruction, index: u32) -> Option<u64> {
+    let register = insn.op_register(index);
+    (insn.op_kind(index) == OpKind::Register && register.is_dr()).then(|| register.number() as u64)
 }
 
 /// The number of the segment register that is this operand.

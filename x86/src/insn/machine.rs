@@ -6,11 +6,14 @@ use super::{Loc, Operands};
 use crate::exceptions::{self, trouble};
 use crate::exit::Io;
 use crate::regs::{RAX, RBX, RCX, RDX};
-use crate::{Cpu, X86, cpuid, io, msrs};
+use crate::{Cpu, X86, cpuid, debug, io, msrs};
 use understudy_engine::emit::{Effects, Emit, Helper, Stop};
 
 fn read_msr(cpu: &mut Cpu) -> Result<u64, Stop> {
     privileged(cpu)?;
+    if !msrs::is_direct(cpu.slot(RCX) as u32) {
+        debug::by_kvm(cpu);
+    }
     match msrs::read(cpu, cpu.slot(RCX) as u32) {
         Ok(value) => {
             cpu.set_slot(RAX, value & 0xffff_ffff);
@@ -23,6 +26,9 @@ fn read_msr(cpu: &mut Cpu) -> Result<u64, Stop> {
 
 fn write_msr(cpu: &mut Cpu) -> Result<u64, Stop> {
     privileged(cpu)?;
+    if !msrs::is_direct(cpu.slot(RCX) as u32) {
+        debug::by_kvm(cpu);
+    }
     let value = cpu.slot(RAX) & 0xffff_ffff | cpu.slot(RDX) << 32;
     match msrs::write(cpu, cpu.slot(RCX) as u32, value) {
         Ok(()) => Ok(0),
@@ -31,6 +37,7 @@ fn write_msr(cpu: &mut Cpu) -> Result<u64, Stop> {
 }
 
 fn identify(cpu: &mut Cpu) -> Result<u64, Stop> {
+    debug::by_kvm(cpu);
     let values = cpuid::query(cpu, cpu.slot(RAX) as u32, cpu.slot(RCX) as u32);
     for (slot, value) in [RAX, RBX, RCX, RDX].into_iter().zip(values) {
         cpu.set_slot(slot, u64::from(value));

@@ -13,6 +13,7 @@ mod bits;
 mod bmi;
 mod control;
 mod controls;
+mod debug;
 mod decode;
 mod exchange;
 mod inspect;
@@ -21,6 +22,7 @@ mod moves;
 mod muldiv;
 pub(crate) mod operand;
 mod page_end;
+mod ports;
 mod segments;
 mod shift;
 mod stack;
@@ -28,7 +30,7 @@ mod string;
 mod system;
 
 pub(crate) use machine::complete as complete_in;
-pub(crate) use page_end::fetch_bytes;
+pub(crate) use page_end::{fetch_bytes, length_here};
 
 use crate::X86;
 use understudy_engine::arch::Insn;
