@@ -13,6 +13,7 @@ pub mod insn;
 pub mod interrupts;
 mod io;
 mod locked;
+pub mod machine;
 pub mod mmu;
 pub mod msrs;
 pub mod quirks;

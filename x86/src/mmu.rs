@@ -25,12 +25,13 @@ mod tests;
 use crate::debug::breakpoints;
 use crate::exceptions::{self, Fault, vector};
 use crate::insn::{info, mode};
+use crate::machine::TELL_EPOCH;
 use crate::regs::flag;
 use crate::state::cr4;
 use crate::{Cpu, vcpu};
-use std::collections::HashSet;
 use understudy_engine::arch::{AccessKind, Fetch, Frame, Target};
 use understudy_engine::emit::{Align, Mem, Stop};
+use understudy_engine::request::FLUSH_STORES;
 use walk::{Access, Failure, Page, Use};
 
 const PAGE: u64 = 4096;
@@ -47,8 +48,6 @@ pub struct MmuState {
     spaces: Vec<u16>,
     /// Lowest and highest linear address in a large page, in either half of the address space.
     large: [Option<(u64, u64)>; 2],
-    /// Guest-physical pages that code was fetched from.
-    code: HashSet<u64>,
     /// [`understudy_memory::GuestMemory::generation`] when slots were last looked at.
     generation: u64,
 }
@@ -135,7 +134,6 @@ pub(crate) fn flush_requested(cpu: &mut Cpu) {
     flush(cpu);
     let generation = cpu.state.memory.generation();
     if std::mem::replace(&mut cpu.state.mmu.generation, generation) != generation {
-        cpu.state.mmu.code.clear();
         cpu.new_epoch();
     }
 }
@@ -190,16 +188,33 @@ pub(crate) fn fetch(cpu: &mut Cpu) -> Result<Fetch, Stop> {
     let Some(memory) = cpu.state.memory.lookup(physical) else {
         return Err(vcpu::internal_error(cpu));
     };
-    if cpu.state.mmu.code.insert(physical & !(PAGE - 1)) {
-        // It may be in the TLB for stores.
-        cpu.tlb().clear_stores();
-    }
+    publish_code(cpu, physical);
     Ok(Fetch {
         host: memory.host,
         physical: physical & !(PAGE - 1),
         careful: breakpoints::careful(cpu, address),
         cache,
     })
+}
+
+/// Has stores to a page seen from now on, before code is read from it.
+pub(crate) fn publish_code(cpu: &mut Cpu, physical: u64) {
+    let (machine, me) = (cpu.state.machine.clone(), cpu.state.peer.index());
+    let new = machine.publish_code(me, physical & !(PAGE - 1), || {
+        if cpu.requests().take(FLUSH_STORES) != 0 {
+            cpu.tlb().clear_stores();
+        }
+    });
+    if new {
+        // It may be in the TLB for stores.
+        cpu.tlb().clear_stores();
+    }
+}
+
+/// The instruction at hand stores over code: this vCPU notices at once, the others when it is over.
+fn code_written(cpu: &mut Cpu) {
+    cpu.code_written();
+    cpu.requests().post(TELL_EPOCH);
 }
 
 /// The guest-physical address of an instruction's byte, or its page fault.
@@ -269,9 +284,9 @@ pub(crate) fn translate(
         !slot.logging
     };
     let free = !memory.host_is_changing() && !breakpoints::watched(cpu, address);
-    let code = cpu.state.mmu.code.contains(&(physical & !(PAGE - 1)));
-    if code && kind.writes() {
-        cpu.code_written();
+    let code = kind.writes() && cpu.state.machine.holds_code(physical & !(PAGE - 1));
+    if code {
+        code_written(cpu);
     }
     Ok(Target::Memory(Frame {
         host: slot.host,
@@ -334,8 +349,8 @@ pub(crate) fn system_write_level(
         at = at.wrapping_add(part.len() as u64);
     }
     for (physical, part) in parts {
-        if cpu.state.mmu.code.contains(&(physical & !(PAGE - 1))) {
-            cpu.code_written();
+        if cpu.state.machine.holds_code(physical & !(PAGE - 1)) {
+            code_written(cpu);
         }
         let written = cpu.state.memory.write(physical, part);
         written.map_err(|error| SystemFailure(address, error.into()))?;

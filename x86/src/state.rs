@@ -9,6 +9,7 @@ use crate::hypercalls::Hypercall;
 use crate::insn::mode;
 use crate::interrupts::{self, InterruptState};
 use crate::io::{Input, Pending};
+use crate::machine::Machine;
 use crate::mmu::{self, MmuState};
 use crate::msrs::Msrs;
 use crate::msrs::exits::{self, MsrExits};
@@ -17,6 +18,7 @@ use crate::regs::{self, flag};
 use crate::segments::{Segment, Table, rights, seg};
 use crate::tsc::Tsc;
 use crate::vcpu::Devices;
+use crate::vcpu::peer::Peer;
 use std::sync::Arc;
 use understudy_memory::GuestMemory;
 
@@ -96,6 +98,10 @@ pub mod efer {
 
 /// Everything of a vCPU that the engine does not know.
 pub struct State {
+    /// What it is a vCPU of.
+    pub machine: Arc<Machine>,
+    /// The vCPU as others reach it.
+    pub peer: Arc<Peer>,
     /// The guest's memory.
     pub memory: Arc<GuestMemory>,
     /// The bits of RFLAGS that [`flag::HELD`] has; the others are in slots.
@@ -166,7 +172,7 @@ pub struct State {
 
 impl State {
     /// The state after reset, with paging and protection off (SDM vol. 3A, table 10-1).
-    pub fn new(memory: Arc<GuestMemory>) -> State {
+    pub fn new(machine: Arc<Machine>, peer: Arc<Peer>) -> State {
         let real = Segment {
             selector: 0,
             base: 0,
@@ -187,7 +193,9 @@ impl State {
             rights: rights::P | kind,
         };
         State {
-            memory,
+            memory: machine.memory.clone(),
+            machine,
+            peer,
             rflags: 0,
             segments,
             ldtr: system(rights::LDT),

@@ -16,6 +16,7 @@
 
 use crate::Cpu;
 use crate::exit::Exit;
+use crate::machine::Machine;
 use crate::regs::{self, flag};
 use crate::segments::{Segment, Table, rights, seg};
 use crate::state::{self, cr0, cr4, efer};
@@ -137,6 +138,20 @@ impl Bare {
         bare
     }
 
+    /// Another vCPU of this machine, whose registers and state are those of the first.
+    pub fn another(&mut self) -> Vcpu {
+        let machine = self.cpu().state.machine.clone();
+        let mut other = Vcpu::new(&machine, machine.vcpus().len() as u32);
+        let (from, to) = (self.cpu(), other.cpu_mut());
+        (to.regs, to.pc) = (from.regs, from.pc);
+        let (from, to) = (&from.state, &mut to.state);
+        (to.cr0, to.cr3, to.cr4, to.efer) = (from.cr0, from.cr3, from.cr4, from.efer);
+        (to.rflags, to.cpl, to.segments) = (from.rflags, from.cpl, from.segments);
+        (to.gdtr, to.idtr, to.ldtr, to.tr) = (from.gdtr, from.idtr, from.ldtr, from.tr);
+        state::changed(other.cpu_mut());
+        other
+    }
+
     /// A machine whose vCPU is as it is after reset.
     pub fn reset() -> Bare {
         let size = END - CODE;
@@ -156,7 +171,7 @@ impl Bare {
                 .expect("the region is a valid one");
         }
         Bare {
-            vcpu: Vcpu::new(memory.clone()),
+            vcpu: Vcpu::new(&Machine::new(memory.clone()), 0),
             exit: None,
             memory,
             code_end: 0,

@@ -10,25 +10,25 @@
 //! with the data that user space has given; it may read several times, so all of it is kept until the
 //! instruction is over. One that writes goes on to its end, and the vCPU leaves after it.
 
+pub mod peer;
+
 use crate::debug::guest::{self, Busy, GuestDebug};
 use crate::debug::registers::{self, DebugRegs};
 use crate::events::{self, Events};
 use crate::exit::{EMULATION, Exit, Mmio, VMRUN_INVALID};
 use crate::interrupts::{self, Shadow};
 use crate::io;
+use crate::machine::{LEAVE, Machine, NEW_EPOCH, TELL_EPOCH};
 use crate::mmu;
 use crate::msrs::exits;
 use crate::state::{self, State};
 use crate::{Cpu, X86, debug};
+use peer::Peer;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use understudy_engine::emit::{Mem, Stop};
-use understudy_engine::request::{ARCH_SHIFT, EXIT, FLUSH_STORES, FLUSH_TLB, INTERRUPT, Requests};
+use understudy_engine::request::{EXIT, FLUSH_STORES, FLUSH_TLB, INTERRUPT};
 use understudy_engine::run::Engine;
-use understudy_memory::GuestMemory;
-
-/// The request that there is an exit to be made.
-const LEAVE: u32 = 1 << ARCH_SHIFT;
 
 /// The accesses of devices of the instruction at hand.
 #[derive(Debug, Default)]
@@ -50,9 +50,11 @@ pub struct Vcpu {
 }
 
 impl Vcpu {
-    /// A vCPU of a machine with this memory, as it is after reset.
-    pub fn new(memory: Arc<GuestMemory>) -> Vcpu {
-        let mut engine = Engine::new(State::new(memory), Arc::new(Requests::new()));
+    /// The vCPU of number `id` (`KVM_CREATE_VCPU`), added to its machine, as it is after reset.
+    pub fn new(machine: &Arc<Machine>, id: u32) -> Vcpu {
+        let peer = machine.add(id);
+        let requests = peer.requests().clone();
+        let mut engine = Engine::new(State::new(machine.clone(), peer), requests);
         reset(&mut engine.cpu);
         Vcpu {
             engine,
@@ -68,6 +70,11 @@ impl Vcpu {
     /// The processor.
     pub fn cpu_mut(&mut self) -> &mut Cpu {
         &mut self.engine.cpu
+    }
+
+    /// The vCPU as other threads reach it.
+    pub fn peer(&self) -> &Arc<Peer> {
+        &self.engine.cpu.state.peer
     }
 
     /// Runs the guest until there is something for user space to do.
@@ -231,7 +238,15 @@ pub(crate) fn after_insn(cpu: &mut Cpu, stop: Option<Stop>) {
 /// [`understudy_engine::arch::Arch::service`].
 pub(crate) fn service(cpu: &mut Cpu) -> Result<(), Stop> {
     let requests = cpu.requests().clone();
-    let taken = requests.take(EXIT | FLUSH_TLB | FLUSH_STORES | INTERRUPT | LEAVE);
+    let epochs = NEW_EPOCH | TELL_EPOCH;
+    let taken = requests.take(EXIT | FLUSH_TLB | FLUSH_STORES | INTERRUPT | LEAVE | epochs);
+    if taken & TELL_EPOCH != 0 {
+        let me = cpu.state.peer.index();
+        cpu.state.machine.broadcast(Some(me), NEW_EPOCH);
+    }
+    if taken & NEW_EPOCH != 0 {
+        cpu.new_epoch();
+    }
     if taken & FLUSH_TLB != 0 {
         mmu::flush_requested(cpu);
     }

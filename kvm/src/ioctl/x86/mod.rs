@@ -1,0 +1,6 @@
+//! The ioctls that only x86 has, or has in its own form.
+
+pub(crate) mod mp_state;
+pub(crate) mod regs;
+pub(crate) mod run;
+pub(crate) mod sregs;
