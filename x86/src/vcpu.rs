@@ -21,7 +21,8 @@ use crate::io;
 use crate::machine::{LEAVE, Machine, NEW_EPOCH, TELL_EPOCH};
 use crate::mmu;
 use crate::msrs::exits;
-use crate::state::{self, State};
+use crate::regs::flag;
+use crate::state::{self, State, cr0};
 use crate::{Cpu, X86, debug};
 use peer::Peer;
 use std::collections::VecDeque;
@@ -87,6 +88,13 @@ impl Vcpu {
         if guest::refused(&self.engine.cpu) {
             return Exit::FailEntry {
                 reason: VMRUN_INVALID,
+            };
+        }
+        let state = &self.engine.cpu.state;
+        if state.rflags & flag::VM != 0 && state.cr0 & cr0::PE != 0 && !state.long_mode() {
+            // Virtual-8086 mode is not there, and only user space can have asked for it.
+            return Exit::InternalError {
+                suberror: EMULATION,
             };
         }
         self.engine.run();
