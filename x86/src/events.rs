@@ -311,15 +311,15 @@ fn take_exception(cpu: &mut Cpu, exception: Exception) -> Stop {
     if is_soft(exception.nr) {
         return take_soft(cpu, exception.nr);
     }
+    let faults = exception.pending && is_fault(exception.nr);
+    if faults {
+        debug::injected(cpu);
+    }
     let event = Event {
         vector: exception.nr,
         code: exception.has_error_code.then_some(exception.error_code),
         rip: state::rip(cpu),
-        kind: if exception.pending && is_fault(exception.nr) {
-            Kind::Fault
-        } else {
-            Kind::Trap
-        },
+        kind: if faults { Kind::Fault } else { Kind::Trap },
     };
     exceptions::deliver(cpu, event)
 }

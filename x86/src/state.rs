@@ -26,6 +26,8 @@ use understudy_memory::GuestMemory;
 pub mod cr0 {
     /// Protection enable.
     pub const PE: u64 = 1 << 0;
+    /// Monitor coprocessor.
+    pub const MP: u64 = 1 << 1;
     /// Task switched.
     pub const TS: u64 = 1 << 3;
     /// Extension type: always 1.

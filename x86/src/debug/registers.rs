@@ -96,13 +96,13 @@ fn check(cpu: &mut Cpu, number: u64) -> Result<u64, Stop> {
         if state.guest.control == 0 {
             return Err(take(cpu, BD, Kind::Fault));
         }
-        // KVM's emulator finds it, and gives it to the guest.
+        // KVM's emulator finds it, and gives it to the guest, without RF.
         report(cpu, BD);
         let event = Event {
             vector: vector::DB,
             code: None,
             rip: state::rip(cpu),
-            kind: Kind::Fault,
+            kind: Kind::Trap,
         };
         return Err(exceptions::deliver(cpu, event));
     }
