@@ -287,10 +287,10 @@ pub(crate) fn leave(cpu: &mut Cpu) {
     cpu.requests().post(LEAVE);
 }
 
-fn mmio(address: u64, mem: Mem, written: Option<u64>) -> Mmio {
+fn mmio(address: u64, bytes: u64, written: Option<u64>) -> Mmio {
     Mmio {
         address,
-        length: mem.size.bytes() as u32,
+        length: bytes as u32,
         is_write: written.is_some(),
         data: written.unwrap_or(0).to_le_bytes(),
     }
@@ -298,25 +298,40 @@ fn mmio(address: u64, mem: Mem, written: Option<u64>) -> Mmio {
 
 /// [`understudy_engine::arch::Arch::device_load`].
 pub(crate) fn device_load(cpu: &mut Cpu, address: u64, mem: Mem) -> Result<u64, Stop> {
+    device_read(cpu, address, mem.size.bytes())
+}
+
+/// Reads so many bytes, up to 8, of a device.
+pub(crate) fn device_read(cpu: &mut Cpu, address: u64, bytes: u64) -> Result<u64, Stop> {
     debug::by_emulator(cpu)?;
     let devices = &mut cpu.state.devices;
     if let Some((at, value)) = devices.read.get(devices.taken).copied()
         && at == address
     {
         devices.taken += 1;
-        return Ok(value & mem.size.mask());
+        return Ok(value & !0 >> (64 - 8 * bytes));
     }
     let taken = devices.taken;
     devices.read.truncate(taken);
-    cpu.state.exit = Some(Exit::Mmio(mmio(address, mem, None)));
+    cpu.state.exit = Some(Exit::Mmio(mmio(address, bytes, None)));
     Err(Stop::Exit)
 }
 
 /// [`understudy_engine::arch::Arch::device_store`].
 pub(crate) fn device_store(cpu: &mut Cpu, address: u64, value: u64, mem: Mem) -> Result<(), Stop> {
+    device_write(cpu, address, value, mem.size.bytes())
+}
+
+/// Writes so many bytes, up to 8, of a device.
+pub(crate) fn device_write(
+    cpu: &mut Cpu,
+    address: u64,
+    value: u64,
+    bytes: u64,
+) -> Result<(), Stop> {
     debug::by_emulator(cpu)?;
     debug::device_written(cpu);
-    let written = mmio(address, mem, Some(value));
+    let written = mmio(address, bytes, Some(value));
     cpu.state.devices.written.push_back(written);
     cpu.requests().post(LEAVE);
     cpu.leave_after_insn();
