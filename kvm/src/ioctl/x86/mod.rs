@@ -1,6 +1,8 @@
 //! The ioctls that only x86 has, or has in its own form.
 
+pub(crate) mod guest_debug;
 pub(crate) mod mp_state;
 pub(crate) mod regs;
 pub(crate) mod run;
 pub(crate) mod sregs;
+pub(crate) mod vcpu_events;
