@@ -1,6 +1,7 @@
 //! CPUID: exactly what user space has set, but for the bits that mirror control registers (SDM vol.
 //! 2, CPUID; KVM API 4.13, "KVM_SET_CPUID2").
 
+use crate::features::{Register, bits};
 use crate::quirks::quirk;
 use crate::state::cr4;
 use crate::{Cpu, msrs};
@@ -108,9 +109,11 @@ pub fn query(cpu: &Cpu, function: u32, index: u32) -> [u32; 4] {
             found = find(entries, basic, index);
         }
     }
-    let Some(entry) = found else {
-        return [0; 4];
-    };
+    found.map_or([0; 4], |entry| current(cpu, entry))
+}
+
+/// What an entry gives now: with the bits that mirror control registers.
+pub fn current(cpu: &Cpu, entry: &Entry) -> [u32; 4] {
     let mut values = entry.values;
     let mirror = |value: &mut u32, bit: u32, on: bool| {
         *value &= !bit;
@@ -131,4 +134,80 @@ pub fn query(cpu: &Cpu, function: u32, index: u32) -> [u32; 4] {
         _ => {}
     }
     values
+}
+
+/// The four characters groups of "AuthenticAMD" in EBX, ECX and EDX.
+const VENDOR: [u32; 3] = [
+    u32::from_le_bytes(*b"Auth"),
+    u32::from_le_bytes(*b"cAMD"),
+    u32::from_le_bytes(*b"enti"),
+];
+
+/// Family 17h, model 1, stepping 2: the first of AMD's that has most of what there is.
+const SIGNATURE: u32 = 0x0080_0f12;
+/// Bits of a physical, and of a linear address.
+const ADDRESS_BITS: u32 = 57 << 8 | PHYSICAL_BITS;
+/// Bits of a guest-physical address (leaf 0x80000008, EAX bits 7:0).
+pub const PHYSICAL_BITS: u32 = 48;
+
+/// The highest leaf of each range.
+const BASIC: u32 = 0xd;
+const EXTENDED: u32 = 0x8000_0021;
+/// "KVMKVMKVM" in EBX, ECX and EDX.
+const KVM: [u32; 3] = [
+    u32::from_le_bytes(*b"KVMK"),
+    u32::from_le_bytes(*b"VMKV"),
+    u32::from_le_bytes(*b"M\0\0\0"),
+];
+
+/// Everything that a guest can be given: what `KVM_GET_SUPPORTED_CPUID` says (KVM API 4.46). Leaves that
+/// have nothing are there, as in KVM.
+pub fn supported() -> Vec<Entry> {
+    let leaf = |function, values| Entry {
+        function,
+        index: None,
+        values,
+    };
+    let sub = |function, index, values| Entry {
+        function,
+        index: Some(index),
+        values,
+    };
+    let have = |function, index| {
+        [Register::Eax, Register::Ebx, Register::Ecx, Register::Edx]
+            .map(|register| bits(function, index, register))
+    };
+    let [vendor_b, vendor_c, vendor_d] = VENDOR;
+    let mut entries = vec![leaf(0, [BASIC, vendor_b, vendor_c, vendor_d])];
+    let [_, _, c, d] = have(1, 0);
+    // CLFLUSH works on 64 bytes.
+    entries.push(leaf(1, [SIGNATURE, 8 << 8, c, d]));
+    for function in 2..=BASIC {
+        let values = have(function, 0);
+        entries.push(match function {
+            4 | 7 | 0xb => sub(function, 0, values),
+            // The APIC timer always runs.
+            6 => leaf(6, [1 << 2, 0, 0, 0]),
+            0xd => continue,
+            _ => leaf(function, values),
+        });
+    }
+    let [kvm_b, kvm_c, kvm_d] = KVM;
+    entries.push(leaf(0x4000_0000, [0x4000_0001, kvm_b, kvm_c, kvm_d]));
+    entries.push(leaf(0x4000_0001, have(0x4000_0001, 0)));
+    entries.push(leaf(0x8000_0000, [EXTENDED, vendor_b, vendor_c, vendor_d]));
+    let [_, b, c, d] = have(0x8000_0001, 0);
+    entries.push(leaf(0x8000_0001, [SIGNATURE, b, c, d]));
+    for function in 0x8000_0002..=EXTENDED {
+        let values = have(function, 0);
+        entries.push(match function {
+            0x8000_0008 => {
+                let [_, b, c, d] = values;
+                leaf(function, [ADDRESS_BITS, b, c, d])
+            }
+            0x8000_001d => sub(function, 0, values),
+            _ => leaf(function, values),
+        });
+    }
+    entries
 }

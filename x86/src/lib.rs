@@ -8,6 +8,7 @@ mod descriptors;
 pub mod events;
 pub mod exceptions;
 pub mod exit;
+pub mod features;
 pub mod hypercalls;
 pub mod insn;
 pub mod interrupts;

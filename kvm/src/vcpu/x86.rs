@@ -2,7 +2,9 @@
 
 use understudy_abi::proposals::{KVM_SAVE_REGS_ON_EXIT, kvm_debug_exit_arch_cr3};
 use understudy_abi::run::KVM_VALID_REGS;
-use understudy_abi::x86::{kvm_guest_debug, kvm_regs, kvm_sregs, kvm_sync_regs, kvm_vcpu_events};
+use understudy_abi::x86::{
+    kvm_cpuid_entry2, kvm_guest_debug, kvm_regs, kvm_sregs, kvm_sync_regs, kvm_vcpu_events,
+};
 use understudy_x86::vcpu::Vcpu as Processor;
 
 use super::{GuestDebug, Vcpu, VcpuEvents, VcpuFd};
@@ -26,6 +28,12 @@ pub(crate) struct State {
     pub(crate) completion: Option<Completion>,
     /// IA32_APIC_BASE.
     pub(crate) apic_base: u64,
+    /// What `KVM_SET_CPUID2` has set, as it was given.
+    pub(crate) cpuid: Vec<kvm_cpuid_entry2>,
+    /// Whether it has been run: what the guest may have seen cannot change any more.
+    pub(crate) has_run: bool,
+    /// How many changes of the VM's settings it has seen.
+    pub(crate) changes: u64,
 }
 
 impl State {
@@ -34,6 +42,9 @@ impl State {
             cpu: Processor::new(machine, id),
             completion: None,
             apic_base: 0,
+            cpuid: Vec::new(),
+            has_run: false,
+            changes: 0,
         })
     }
 }

@@ -30,10 +30,7 @@ impl Vcpu {
             debugreg: debug.arch.debugreg,
         };
         let mut state = self.x86()?;
-        state
-            .cpu
-            .set_guest_debug(&wanted)
-            .map_err(|_| Errno::EBUSY)
+        state.cpu.set_guest_debug(&wanted).map_err(|_| Errno::EBUSY)
     }
 }
 

@@ -90,6 +90,7 @@ impl Vcpu {
         state.cpu.request_window(window != 0);
         let running = Running::begin(&self.peer, self.signal_mask());
         page.set_exit_reason(KVM_EXIT_UNKNOWN);
+        state.has_run = true;
         let exit = state.cpu.run();
         drop(running);
         self.stats.count(count::EXITS);
