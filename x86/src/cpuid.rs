@@ -41,6 +41,22 @@ pub mod feature {
     const ECX: usize = 2;
     const EDX: usize = 3;
 
+    /// Process-context identifiers.
+    pub const PCID: Feature = (1, 0, ECX, 17);
+    /// XSAVE, XRSTOR, XGETBV and XSETBV.
+    pub const XSAVE: Feature = (1, 0, ECX, 26);
+    /// RDFSBASE and its like.
+    pub const FSGSBASE: Feature = (7, 0, EBX, 0);
+    /// Supervisor-mode execution prevention.
+    pub const SMEP: Feature = (7, 0, EBX, 7);
+    /// Supervisor-mode access prevention.
+    pub const SMAP: Feature = (7, 0, EBX, 20);
+    /// User-mode instruction prevention.
+    pub const UMIP: Feature = (7, 0, ECX, 2);
+    /// Protection keys for user pages.
+    pub const PKU: Feature = (7, 0, ECX, 3);
+    /// 57-bit linear addresses.
+    pub const LA57: Feature = (7, 0, ECX, 16);
     /// SSE3.
     pub const SSE3: Feature = (1, 0, ECX, 0);
     /// MONITOR and MWAIT.
