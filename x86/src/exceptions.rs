@@ -12,6 +12,12 @@
 mod legacy;
 mod long;
 
+/// The stacks that a TSS has.
+pub(crate) mod stacks {
+    pub(crate) use super::legacy::inner;
+    pub(crate) use super::long::tss_stack as long;
+}
+
 use crate::exit::Exit;
 use crate::interrupts::Shadow;
 use crate::mmu::walk::Failure;
@@ -31,6 +37,8 @@ pub mod vector {
     pub const BP: u8 = 3;
     /// Overflow.
     pub const OF: u8 = 4;
+    /// BOUND range exceeded.
+    pub const BR: u8 = 5;
     /// Invalid opcode.
     pub const UD: u8 = 6;
     /// Double fault.

@@ -182,6 +182,33 @@ impl Bare {
         }
     }
 
+    /// A machine in 32-bit protected mode without paging, whose gates have the same handlers; its TSS has a
+    /// stack for level 0 in the data.
+    pub fn protected() -> Bare {
+        let mut machine = Self::new();
+        for vector in 0..256u64 {
+            let handler = HANDLERS + vector;
+            let low = handler & 0xffff | u64::from(selector::CODE32) << 16;
+            let gate = low | 0xee00 << 32 | (handler >> 16 & 0xffff) << 48;
+            machine.write(IDT + 8 * vector, &gate.to_le_bytes());
+        }
+        machine.write(TSS + 4, &(DATA as u32 + 0x4000).to_le_bytes());
+        machine.write(TSS + 8, &u32::from(selector::DATA).to_le_bytes());
+        let state = &mut machine.cpu().state;
+        state.efer = 0;
+        state.cr4 = 0;
+        state.cr0 = cr0::PE | cr0::ET;
+        state.idtr = Table {
+            base: IDT,
+            limit: 0x7ff,
+        };
+        let code = &mut state.segments[seg::CS as usize];
+        code.selector = selector::CODE32;
+        code.rights = code.rights & !rights::L | rights::DB;
+        state::changed(machine.cpu());
+        machine
+    }
+
     /// A machine in real mode, with all segments at `base`, a multiple of 16 below 1 MiB.
     pub fn real(base: u64) -> Bare {
         let mut bare = Self::reset();

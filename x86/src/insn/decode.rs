@@ -8,10 +8,10 @@ use super::bits::Count;
 use super::shift::Shift;
 use super::string::{Op, Repeat};
 use super::{Loc, NO_REG, Operands, RIP, mode, operand};
+use super::{bcd, debug, features, inspect, machine, ports, segments, wait};
 use super::{
     bits, bmi, control, controls, exchange, moves, muldiv, page_end, shift, stack, string, system,
 };
-use super::{debug, inspect, machine, ports, segments};
 use crate::X86;
 use crate::segments::seg;
 use iced_x86::{Decoder, DecoderError, DecoderOptions, Instruction, Mnemonic, OpKind, Register};
@@ -371,6 +371,8 @@ fn choose(mode: u32, insn: &Instruction, mut o: Operands) -> (Definition, Operan
             o.size = stack_operand(insn, M::Iret, M::Iretd);
             def!(X86, "IRET", segments::interrupt_return, ends)
         }
+        M::Sysenter => def!(X86, "SYSENTER", segments::system_enter, ends),
+        M::Sysexit | M::Sysexitq => def!(X86, "SYSEXIT", segments::system_leave, ends),
         M::Syscall => def!(X86, "SYSCALL", segments::system_call, ends),
         M::Sysret | M::Sysretq => {
             o.size = if insn.mnemonic() == M::Sysretq { 3 } else { 2 };
@@ -518,6 +520,15 @@ fn choose(mode: u32, insn: &Instruction, mut o: Operands) -> (Definition, Operan
             o.size = if insn.mnemonic() == M::Popa { 1 } else { 2 };
             def!(X86, "POPA", stack::all, [true])
         }
+        M::Aaa => def!(X86, "AAA", bcd::adjust, [false, false]),
+        M::Aas => def!(X86, "AAS", bcd::adjust, [false, true]),
+        M::Daa => def!(X86, "DAA", bcd::adjust, [true, false]),
+        M::Das => def!(X86, "DAS", bcd::adjust, [true, true]),
+        M::Aam => def!(X86, "AAM", bcd::digits, [true]),
+        M::Aad => def!(X86, "AAD", bcd::digits, [false]),
+        M::Bound => def!(X86, "BOUND", bcd::bound),
+        M::Arpl => def!(X86, "ARPL", bcd::arpl),
+        M::Salc => def!(X86, "SALC", bcd::salc),
         M::Into => def!(X86, "INTO", control::into, ends),
         M::Pushf | M::Pushfd | M::Pushfq => {
             o.size = stack_operand(insn, M::Pushf, M::Pushfd);
@@ -589,6 +600,14 @@ fn choose(mode: u32, insn: &Instruction, mut o: Operands) -> (Definition, Operan
         | M::Cldemote => def!(X86, "NOP", system::nop),
         M::Lfence | M::Mfence | M::Sfence => def!(X86, "FENCE", system::fence),
         M::Clflush | M::Clflushopt | M::Clwb => def!(X86, "CLFLUSH", system::cache_line),
+        M::Monitor => {
+            o.address = monitor_address(insn, mode);
+            o.via = operand::via(mode, segment(insn.segment_prefix()));
+            def!(X86, "MONITOR", wait::monitor)
+        }
+        M::Mwait => def!(X86, "MWAIT", wait::mwait, ends),
+        M::Rdpmc => def!(X86, "RDPMC", wait::rdpmc, ends),
+        M::Rdpid => def!(X86, "RDPID", wait::rdpid),
         M::Rdtsc => def!(X86, "RDTSC", system::time_stamp, [false]),
         M::Rdtscp => def!(X86, "RDTSCP", system::time_stamp, [true]),
         M::Rdrand | M::Rdseed => def!(X86, "RDRAND", system::random),
@@ -605,7 +624,7 @@ fn choose(mode: u32, insn: &Instruction, mut o: Operands) -> (Definition, Operan
                 };
                 string::definition(op, repeat, o.size)
             }
-            None => absent(),
+            None => features::refused(insn).unwrap_or_else(absent),
         },
     };
     (def, o)
@@ -653,6 +672,17 @@ fn existing(number: u64, def: Definition) -> Definition {
     match number {
         0 | 2 | 3 | 4 | 8 => def,
         _ => def!(X86, "(undefined)", system::undefined, ends),
+    }
+}
+
+/// The size of the address that MONITOR has in RAX.
+fn monitor_address(insn: &Instruction, mode: u32) -> u8 {
+    use iced_x86::Code;
+    match insn.code() {
+        Code::Monitorw => 1,
+        Code::Monitord => 2,
+        Code::Monitorq => 3,
+        _ => default_address(mode),
     }
 }
 

@@ -9,6 +9,7 @@
 
 pub mod alu;
 mod arith;
+mod bcd;
 mod bits;
 mod bmi;
 mod control;
@@ -16,6 +17,7 @@ mod controls;
 mod debug;
 mod decode;
 mod exchange;
+pub mod features;
 mod inspect;
 mod machine;
 mod moves;
@@ -28,6 +30,7 @@ mod shift;
 mod stack;
 mod string;
 mod system;
+mod wait;
 
 pub(crate) use machine::complete as complete_in;
 pub(crate) use page_end::{fetch_bytes, length_here};
