@@ -7,6 +7,8 @@ pub mod debug;
 mod descriptors;
 pub mod exceptions;
 pub mod exit;
+pub mod fp;
+pub mod fpu;
 pub mod insn;
 pub mod interrupts;
 mod io;

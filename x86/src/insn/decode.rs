@@ -11,8 +11,9 @@ use super::{Loc, NO_REG, Operands, RIP, mode, operand};
 use super::{
     bits, bmi, control, controls, exchange, moves, muldiv, page_end, shift, stack, string, system,
 };
-use super::{inspect, machine, segments};
+use super::{inspect, machine, refuse, segments};
 use crate::X86;
+use crate::fpu::Needs;
 use crate::segments::seg;
 use iced_x86::{Decoder, DecoderError, DecoderOptions, Instruction, Mnemonic, OpKind, Register};
 use understudy_engine::arch::{Def, Insn};
@@ -553,6 +554,7 @@ fn choose(mode: u32, insn: &Instruction, mut o: Operands) -> (Definition, Operan
         M::Sahf => def!(X86, "SAHF", system::sahf),
         M::Cli => def!(X86, "CLI", system::cli, ends),
         M::Sti => def!(X86, "STI", system::sti, ends),
+        M::Wait => refuse::refused(mode, Needs::Wait).unwrap_or(def!(X86, "FWAIT", system::nop)),
         M::Hlt => def!(X86, "HLT", system::hlt, ends),
         M::Ud0 | M::Ud1 | M::Ud2 => def!(X86, "UD", system::undefined, ends),
         M::Nop

@@ -21,6 +21,7 @@ mod moves;
 mod muldiv;
 pub(crate) mod operand;
 mod page_end;
+pub(crate) mod refuse;
 mod segments;
 mod shift;
 mod stack;
@@ -51,6 +52,20 @@ pub mod mode {
     pub const FLAT: u32 = 1 << 6;
     /// Data accesses must be aligned (CR0.AM, RFLAGS.AC, CPL 3).
     pub const ALIGNED: u32 = 1 << 7;
+    /// CR0.EM.
+    pub const EM: u32 = 1 << 8;
+    /// CR0.TS.
+    pub const TS: u32 = 1 << 9;
+    /// CR0.MP.
+    pub const MP: u32 = 1 << 10;
+    /// CR4.OSFXSR.
+    pub const FXSR: u32 = 1 << 11;
+    /// CR4.OSXSAVE.
+    pub const XSAVE: u32 = 1 << 12;
+    /// CR4.OSXSAVE, and XCR0 has SSE and AVX.
+    pub const AVX: u32 = 1 << 13;
+    /// The next x87 or MMX instruction that waits is #MF.
+    pub const X87_PENDING: u32 = 1 << 14;
 }
 
 /// [`understudy_engine::emit::Mem::info`] of data accesses.
