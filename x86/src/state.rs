@@ -140,7 +140,7 @@ pub struct State {
     pub xcr0: u64,
     /// PKRU.
     pub pkru: u32,
-    /// MXCSR.
+    /// MXCSR. [`changed`] is to be called after.
     pub mxcsr: u32,
     /// The x87 and MMX.
     pub fpu: Fpu,
@@ -278,6 +278,8 @@ fn block_mode(state: &State) -> u32 {
     }
     let avx = xcr0::SSE | xcr0::AVX;
     let xsave = state.cr4 & cr4::OSXSAVE != 0;
+    let masks = u32::from(fp::ALL) << fp::mxcsr::MASKS_SHIFT;
+    let controls = state.mxcsr & !u32::from(fp::ALL);
     for (on, bit) in [
         (state.cr0 & cr0::EM != 0, mode::EM),
         (state.cr0 & cr0::TS != 0, mode::TS),
@@ -286,6 +288,8 @@ fn block_mode(state: &State) -> u32 {
         (xsave, mode::XSAVE),
         (xsave && state.xcr0 & avx == avx, mode::AVX),
         (x87_waits(state), mode::X87_PENDING),
+        (controls & masks == masks, mode::SSE_MASKED),
+        (controls == masks, mode::SSE_PLAIN),
     ] {
         if on {
             result |= bit;
@@ -302,9 +306,13 @@ pub(crate) fn x87_waits(state: &State) -> bool {
 }
 
 /// To be called when anything has changed that decoding, emitted code or the rights of accesses
-/// depend on: control registers, segments, CPL, RFLAGS.
+/// depend on: control registers, segments, CPL, RFLAGS, MXCSR.
 pub fn changed(cpu: &mut Cpu) {
     cpu.state.mode = block_mode(&cpu.state);
+    cpu.set_slot(
+        regs::PRECISION,
+        u64::from(cpu.state.mxcsr as u8 & fp::PE != 0),
+    );
     mmu::update_context(cpu);
     interrupts::look(cpu);
 }

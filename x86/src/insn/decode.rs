@@ -35,6 +35,7 @@ const NOTHING: Operands = Operands {
     address: 3,
     size: 3,
     length: 0,
+    simd: super::simd::NONE,
 };
 
 /// Decodes, if the bytes are there.
@@ -276,6 +277,9 @@ fn absent() -> Definition {
 /// The semantics of an instruction, and its operands as they have them.
 fn choose(mode: u32, insn: &Instruction, mut o: Operands) -> (Definition, Operands) {
     use Mnemonic as M;
+    if let Some(chosen) = super::simd::choose(mode, insn, o) {
+        return chosen;
+    }
     let lock = insn.has_lock_prefix();
     let size = o.size;
     let def = match insn.mnemonic() {
