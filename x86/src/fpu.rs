@@ -120,6 +120,94 @@ impl Fpu {
         self.control = value & CONTROL_MASK | 0x40;
     }
 
+    /// ST(n), if it is not empty.
+    #[inline]
+    pub const fn get(&self, n: u8) -> Option<F80> {
+        let index = self.index(n);
+        if self.valid >> index & 1 != 0 {
+            Some(self.st[index])
+        } else {
+            None
+        }
+    }
+
+    /// Sets ST(n), which is not empty then.
+    #[inline]
+    pub const fn set(&mut self, n: u8, value: F80) {
+        let index = self.index(n);
+        self.st[index] = value;
+        self.valid |= 1 << index;
+    }
+
+    /// Makes ST(n) empty.
+    #[inline]
+    pub const fn free(&mut self, n: u8) {
+        self.valid &= !(1 << self.index(n));
+    }
+
+    /// Pops the stack so many times.
+    #[inline]
+    pub const fn pop(&mut self, times: u8) {
+        let mut left = times;
+        while left != 0 {
+            self.free(0);
+            self.top = self.top.wrapping_add(1) & 7;
+            left -= 1;
+        }
+    }
+
+    /// Pushes a value onto the stack, over whatever is there.
+    #[inline]
+    pub const fn push(&mut self, value: F80) {
+        self.top = self.top.wrapping_sub(1) & 7;
+        self.set(0, value);
+    }
+
+    /// Sets those condition codes of `mask` that `value` has, and clears the others.
+    #[inline]
+    pub const fn set_codes(&mut self, mask: u16, value: u16) {
+        self.status = self.status & !mask | value & mask;
+    }
+
+    /// Whether an invalid operation is masked.
+    #[inline]
+    pub const fn masks_invalid(&self) -> bool {
+        self.control & 1 != 0
+    }
+
+    /// The stack's fault, an underflow or an overflow. Gives whether it is masked (SDM vol. 1,
+    /// 8.5.1.1).
+    pub const fn stack_fault(&mut self, overflow: bool) -> bool {
+        self.status |= fsw::SF | crate::fp::IE as u16;
+        self.set_codes(fsw::C1, if overflow { fsw::C1 } else { 0 });
+        self.masks_invalid()
+    }
+
+    /// The tag word: two bits a register, as FNSTENV computes them (SDM vol. 1, figure 8-7).
+    pub fn tag_word(&self) -> u16 {
+        (0..8).fold(0, |word, n| {
+            let value = self.st[n as usize];
+            let tag = if self.valid >> n & 1 == 0 {
+                3
+            } else if value.significand == 0 && value.exponent() == 0 {
+                1
+            } else if matches!(value.exponent(), 0 | 0x7fff) || value.significand >> 63 == 0 {
+                2
+            } else {
+                0
+            };
+            word | tag << (2 * n)
+        })
+    }
+
+    /// Sets which registers are empty from a tag word.
+    pub fn set_tag_word(&mut self, word: u16) {
+        self.valid = (0..8).fold(0, |valid, n| {
+            let empty = word >> (2 * n) & 3 == 3;
+            valid | (!empty as u8) << n
+        });
+    }
+
     /// MMn.
     #[inline]
     pub const fn mmx(&self, n: u8) -> u64 {

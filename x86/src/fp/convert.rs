@@ -1,12 +1,13 @@
 //! Conversions: between formats, to and from integers, and to integral values.
 
 use super::round::{Kind, Real, Rest, shift_out};
-use super::{Env, Float, IE, PE, Rounding, Unit};
+use super::{Env, F80, Float, IE, PE, Rounding, Unit};
 
 impl Env {
     /// From one format to another. A NaN keeps the upper bits of its significand, and becomes quiet.
     ///
-    /// Denormals are reported by SSE, but for those of binary16, and by the x87 where it loads.
+    /// Denormals are reported by SSE, but for those of binary16, and by the x87 where it loads; but
+    /// that does not keep it from loading.
     pub fn convert<A: Float, B: Float>(&mut self, op: A) -> B {
         let x = self.unpack(op);
         self.rounded_up = false;
@@ -25,11 +26,28 @@ impl Env {
                 if self.unit == Unit::Sse || B::EXTENDED {
                     self.report_denormals([&x]);
                 }
-                if self.stopped() {
+                if self.stopped() && self.unit == Unit::Sse {
                     return B::zero(false);
                 }
                 self.round_full(x.real())
             }
+        }
+    }
+
+    /// An operand of the x87 in memory as its 80 bits, exactly; a NaN stays of its kind. That it is a
+    /// denormal is reported by the operation itself, if it gets to that.
+    pub fn extend<F: Float>(&mut self, op: F) -> F80 {
+        let x = self.unpack(op);
+        self.extended_denormal = x.denormal;
+        let lead = x.mant.leading_zeros();
+        match x.kind {
+            Kind::Zero => F80::zero(x.sign),
+            Kind::Infinity => F80::infinity(x.sign),
+            Kind::Number => {
+                let exponent = x.exp + 63 - lead as i32 + F80::BIAS;
+                F80::new(x.sign, exponent as u16, x.mant << lead)
+            }
+            _ => F80::new(x.sign, 0x7fff, x.mant << lead),
         }
     }
 

@@ -25,6 +25,8 @@ mod convert;
 mod format;
 mod host;
 mod round;
+mod transcendental;
+mod wide;
 mod x87;
 
 pub use compare::Comparison;
@@ -123,6 +125,8 @@ pub struct Env {
     pub known: u8,
     /// The last result was rounded away from zero (C1 of the x87).
     pub rounded_up: bool,
+    /// An operand was a denormal before it was extended ([`Env::extend`]).
+    pub extended_denormal: bool,
 }
 
 impl Env {
@@ -141,6 +145,7 @@ impl Env {
             flags: 0,
             known: value as u8 & masked & PE,
             rounded_up: false,
+            extended_denormal: false,
         }
     }
 
@@ -161,6 +166,7 @@ impl Env {
             flags: 0,
             known: 0,
             rounded_up: false,
+            extended_denormal: false,
         }
     }
 

@@ -228,7 +228,7 @@ impl Env {
 
     /// Reports denormal operands.
     pub(super) fn report_denormals<const N: usize>(&mut self, ops: [&Unpacked; N]) {
-        if ops.into_iter().any(|op| op.denormal) {
+        if self.extended_denormal || ops.into_iter().any(|op| op.denormal) {
             self.raise(DE);
         }
     }
@@ -357,11 +357,15 @@ impl Env {
             self.raise(PE);
         }
         self.rounded_up = up;
-        if F::EXTENDED && exponent <= -F::BIAS {
-            return F::zero(sign);
-        }
-        if F::EXTENDED && exponent > F::BIAS {
-            return F::infinity(sign);
+        if F::EXTENDED && (exponent <= -F::BIAS || exponent > F::BIAS) {
+            // Out of range even so (FSCALE).
+            self.raise(PE);
+            self.rounded_up = huge;
+            return if tiny {
+                F::zero(sign)
+            } else {
+                F::infinity(sign)
+            };
         }
         let field = (exponent + F::BIAS) as u32 & F::EXPONENT_MAX;
         F::from_fields(sign, field, (int as u64) << up_to_format)

@@ -11,7 +11,7 @@ use super::{Loc, NO_REG, Operands, RIP, mode, operand};
 use super::{
     bits, bmi, control, controls, exchange, moves, muldiv, page_end, shift, stack, string, system,
 };
-use super::{inspect, machine, refuse, segments};
+use super::{inspect, machine, refuse, segments, x87};
 use crate::X86;
 use crate::fpu::Needs;
 use crate::segments::seg;
@@ -59,7 +59,7 @@ fn instruction(mode: u32, bytes: &[u8]) -> Result<Instruction, (DecoderError, us
 /// Decodes an instruction that ends with its page at the latest.
 pub fn decode(mode: u32, bytes: &[u8]) -> Insn<X86> {
     match instruction(mode, bytes) {
-        Ok(insn) => finish(mode, &insn),
+        Ok(insn) => finish(mode, &insn, bytes),
         Err((DecoderError::NoMoreBytes, _)) => {
             let length = bytes.len().min(page_end::MAX_LENGTH) as u8;
             let def = def!(X86, "(page end)", page_end::page_end, ends);
@@ -80,7 +80,7 @@ pub fn is_whole(mode: u32, bytes: &[u8]) -> bool {
 /// Decodes an instruction of which all bytes are there.
 pub fn decode_whole(mode: u32, bytes: &[u8]) -> Insn<X86> {
     match instruction(mode, bytes) {
-        Ok(insn) => finish(mode, &insn),
+        Ok(insn) => finish(mode, &insn, bytes),
         Err((_, length)) => invalid(length),
     }
 }
@@ -93,7 +93,7 @@ pub fn decode_unlocked(mode: u32, bytes: &[u8]) -> Option<Insn<X86>> {
         return None;
     }
     insn.set_has_lock_prefix(false);
-    let mut result = finish(mode, &insn);
+    let mut result = finish(mode, &insn, bytes);
     if exchanges {
         let def = exchange::unlocked(result.operands.size);
         result = Insn::new(def, result.operands, result.length);
@@ -112,9 +112,12 @@ fn invalid(length: usize) -> Insn<X86> {
     Insn::new(def, operands, length)
 }
 
-fn finish(mode: u32, insn: &Instruction) -> Insn<X86> {
-    let operands = operands(mode, insn);
+fn finish(mode: u32, insn: &Instruction, bytes: &[u8]) -> Insn<X86> {
+    let mut operands = operands(mode, insn);
     let length = operands.length;
+    if let Some(def) = x87::definition(mode, insn, bytes, &mut operands) {
+        return Insn::new(def, operands, length);
+    }
     let (def, operands) = choose(mode, insn, operands);
     Insn::new(def, operands, length)
 }
