@@ -9,6 +9,8 @@ pub mod events;
 pub mod exceptions;
 pub mod exit;
 pub mod features;
+pub mod fp;
+pub mod fpu;
 pub mod hypercalls;
 pub mod insn;
 pub mod interrupts;
