@@ -3,6 +3,7 @@
 
 use crate::Cpu;
 use crate::state::cr4;
+use crate::xsave;
 
 /// One leaf.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +59,9 @@ pub fn query(cpu: &Cpu, function: u32, index: u32) -> [u32; 4] {
     };
     match (entry.function, entry.index.unwrap_or(0)) {
         (1, _) => mirror(&mut values[2], OSXSAVE, cpu.state.cr4 & cr4::OSXSAVE != 0),
+        (0xd, 0) => values[1] = xsave::size(cpu.state.xcr0),
+        // XSAVEC, or XSAVES: the compacted format.
+        (0xd, 1) if values[0] & 0xa != 0 => values[1] = xsave::size(cpu.state.xcr0),
         (7, 0) => mirror(&mut values[2], OSPKE, cpu.state.cr4 & cr4::PKE != 0),
         _ => {}
     }

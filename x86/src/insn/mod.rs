@@ -28,6 +28,7 @@ mod stack;
 mod string;
 mod system;
 mod x87;
+mod xsave;
 
 pub(crate) use machine::complete as complete_in;
 pub(crate) use page_end::fetch_bytes;
