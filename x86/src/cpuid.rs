@@ -4,7 +4,7 @@
 use crate::features::{Register, bits};
 use crate::quirks::quirk;
 use crate::state::cr4;
-use crate::{Cpu, msrs};
+use crate::{Cpu, msrs, xsave};
 
 /// One leaf.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,6 +146,9 @@ pub fn current(cpu: &Cpu, entry: &Entry) -> [u32; 4] {
                 );
             }
         }
+        (0xd, 0) => values[1] = xsave::size(cpu.state.xcr0),
+        // XSAVEC, or XSAVES: the compacted format.
+        (0xd, 1) if values[0] & 0xa != 0 => values[1] = xsave::size(cpu.state.xcr0),
         (7, 0) => mirror(&mut values[2], OSPKE, cpu.state.cr4 & cr4::PKE != 0),
         _ => {}
     }
@@ -165,6 +168,12 @@ const SIGNATURE: u32 = 0x0080_0f12;
 const ADDRESS_BITS: u32 = 57 << 8 | PHYSICAL_BITS;
 /// Bits of a guest-physical address (leaf 0x80000008, EAX bits 7:0).
 pub const PHYSICAL_BITS: u32 = 48;
+
+/// Leaf 0xd: the components, and the bytes that the area has for all of them.
+fn xsave_leaf() -> [u32; 4] {
+    let size = xsave::size(xsave::COMPONENTS);
+    [xsave::COMPONENTS as u32, size, size, 0]
+}
 
 /// The highest leaf of each range.
 const BASIC: u32 = 0xd;
@@ -204,10 +213,14 @@ pub fn supported() -> Vec<Entry> {
             4 | 7 | 0xb => sub(function, 0, values),
             // The APIC timer always runs.
             6 => leaf(6, [1 << 2, 0, 0, 0]),
-            0xd => continue,
+            0xd => sub(0xd, 0, xsave_leaf()),
             _ => leaf(function, values),
         });
     }
+    let [a, ..] = have(0xd, 1);
+    entries.push(sub(0xd, 1, [a, 0, 0, 0]));
+    // The upper halves of the YMM registers: 256 bytes, behind the legacy area and the header.
+    entries.push(sub(0xd, 2, [256, 576, 0, 0]));
     let [kvm_b, kvm_c, kvm_d] = KVM;
     entries.push(leaf(0x4000_0000, [0x4000_0001, kvm_b, kvm_c, kvm_d]));
     entries.push(leaf(0x4000_0001, have(0x4000_0001, 0)));

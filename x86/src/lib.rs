@@ -28,6 +28,7 @@ pub mod testing;
 mod transfers;
 pub mod tsc;
 pub mod vcpu;
+pub mod xsave;
 
 use understudy_engine::arch::{AccessKind, Arch, Fetch, Insn, Target};
 use understudy_engine::emit::{Mem, Stop};

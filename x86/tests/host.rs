@@ -12,6 +12,8 @@ mod native;
 mod values;
 #[path = "host/x87.rs"]
 mod x87;
+#[path = "host/xsave.rs"]
+mod xsave;
 
 use forms::{Form, Memory};
 use native::{Host, Registers};

@@ -35,6 +35,8 @@ pub(super) fn of_system(system: &Kvm, capability: u32) -> i32 {
         | KVM_CAP_SET_GUEST_DEBUG
         | KVM_CAP_SREGS2
         | KVM_CAP_EXT_CPUID
+        | KVM_CAP_XSAVE
+        | KVM_CAP_XCRS
         | KVM_CAP_EXT_EMUL_CPUID
         | KVM_CAP_VCPU_EVENTS
         | KVM_CAP_DEBUGREGS
@@ -49,6 +51,7 @@ pub(super) fn of_system(system: &Kvm, capability: u32) -> i32 {
         | KVM_CAP_NOP_IO_DELAY
         | KVM_CAP_PCI_SEGMENT => 1,
         KVM_CAP_MCE => 32,
+        KVM_CAP_XSAVE2 => 4096,
         KVM_CAP_DISABLE_QUIRKS2 => QUIRKS as i32,
         KVM_CAP_COALESCED_MMIO => KVM_COALESCED_MMIO_PAGE_OFFSET as i32,
         KVM_CAP_NR_VCPUS => nr_vcpus(limits),

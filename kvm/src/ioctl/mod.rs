@@ -45,6 +45,7 @@ pub(crate) const FAMILIES: &[(Guests, &[Row])] = &[
     (Guests::X86_64, x86::mp_state::ROWS),
     (Guests::X86_64, x86::guest_debug::ROWS),
     (Guests::X86_64, x86::vcpu_events::ROWS),
+    (Guests::X86_64, x86::fpu::ROWS),
     (Guests::X86_64, x86::interrupt::ROWS),
     (Guests::X86_64, x86::cpuid::ROWS),
     (Guests::X86_64, x86::msrs::ROWS),

@@ -12,7 +12,7 @@ use super::{bcd, debug, features, inspect, machine, ports, segments, wait};
 use super::{
     bits, bmi, control, controls, exchange, moves, muldiv, page_end, shift, stack, string, system,
 };
-use super::{refuse, x87};
+use super::{refuse, x87, xsave};
 use crate::X86;
 use crate::fpu::Needs;
 use crate::segments::seg;
@@ -116,7 +116,9 @@ fn invalid(length: usize) -> Insn<X86> {
 fn finish(mode: u32, insn: &Instruction, bytes: &[u8]) -> Insn<X86> {
     let mut operands = operands(mode, insn);
     let length = operands.length;
-    if let Some(def) = x87::definition(mode, insn, bytes, &mut operands) {
+    let floating = x87::definition(mode, insn, bytes, &mut operands)
+        .or_else(|| xsave::definition(mode, insn, &mut operands));
+    if let Some(def) = floating {
         return Insn::new(def, operands, length);
     }
     let (def, operands) = choose(mode, insn, operands);

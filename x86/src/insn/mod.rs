@@ -34,6 +34,7 @@ mod string;
 mod system;
 mod wait;
 mod x87;
+mod xsave;
 
 pub(crate) use machine::complete as complete_in;
 pub(crate) use page_end::{fetch_bytes, length_here};

@@ -2,6 +2,7 @@
 
 pub(crate) mod cpuid;
 pub(crate) mod enable_cap;
+pub(crate) mod fpu;
 pub(crate) mod guest_debug;
 pub(crate) mod interrupt;
 pub(crate) mod mp_state;
