@@ -128,8 +128,20 @@ impl Vcpu {
     /// The same for an x86-64 guest.
     pub(crate) fn x86(&self) -> Result<MutexGuard<'_, x86::State>, Errno> {
         match &self.processor {
-            Processor::X86(state) => Ok(lock(state)),
+            Processor::X86(state) => {
+                let mut state = lock(state);
+                self.settle_x86(&mut state);
+                Ok(state)
+            }
             Processor::Arm64(_) => Err(Errno::EINVAL),
+        }
+    }
+
+    /// Has the processor follow what was set for its VM meanwhile.
+    fn settle_x86(&self, state: &mut x86::State) {
+        if let Machine::X86(machine) = &self.vm.machine {
+            let settings = &machine.settings;
+            settings.settle(state.cpu.cpu_mut(), &mut state.changes);
         }
     }
 
@@ -166,7 +178,11 @@ impl Vcpu {
     pub(crate) fn run(&self) -> Result<(), Errno> {
         match &self.processor {
             Processor::Arm64(state) => self.run_arm64(&mut lock(state)),
-            Processor::X86(state) => self.run_x86(&mut lock(state)),
+            Processor::X86(state) => {
+                let mut state = lock(state);
+                self.settle_x86(&mut state);
+                self.run_x86(&mut state)
+            }
         }
     }
 }

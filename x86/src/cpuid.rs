@@ -1,9 +1,10 @@
 //! CPUID: exactly what user space has set, but for the bits that mirror control registers (SDM vol.
 //! 2, CPUID; KVM API 4.13, "KVM_SET_CPUID2").
 
+use crate::features::{Register, bits};
 use crate::quirks::quirk;
 use crate::state::cr4;
-use crate::{Cpu, msrs};
+use crate::{Cpu, msrs, xsave};
 
 /// One leaf.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +41,22 @@ pub mod feature {
     const ECX: usize = 2;
     const EDX: usize = 3;
 
+    /// Process-context identifiers.
+    pub const PCID: Feature = (1, 0, ECX, 17);
+    /// XSAVE, XRSTOR, XGETBV and XSETBV.
+    pub const XSAVE: Feature = (1, 0, ECX, 26);
+    /// RDFSBASE and its like.
+    pub const FSGSBASE: Feature = (7, 0, EBX, 0);
+    /// Supervisor-mode execution prevention.
+    pub const SMEP: Feature = (7, 0, EBX, 7);
+    /// Supervisor-mode access prevention.
+    pub const SMAP: Feature = (7, 0, EBX, 20);
+    /// User-mode instruction prevention.
+    pub const UMIP: Feature = (7, 0, ECX, 2);
+    /// Protection keys for user pages.
+    pub const PKU: Feature = (7, 0, ECX, 3);
+    /// 57-bit linear addresses.
+    pub const LA57: Feature = (7, 0, ECX, 16);
     /// SSE3.
     pub const SSE3: Feature = (1, 0, ECX, 0);
     /// MONITOR and MWAIT.
@@ -108,9 +125,11 @@ pub fn query(cpu: &Cpu, function: u32, index: u32) -> [u32; 4] {
             found = find(entries, basic, index);
         }
     }
-    let Some(entry) = found else {
-        return [0; 4];
-    };
+    found.map_or([0; 4], |entry| current(cpu, entry))
+}
+
+/// What an entry gives now: with the bits that mirror control registers.
+pub fn current(cpu: &Cpu, entry: &Entry) -> [u32; 4] {
     let mut values = entry.values;
     let mirror = |value: &mut u32, bit: u32, on: bool| {
         *value &= !bit;
@@ -127,8 +146,97 @@ pub fn query(cpu: &Cpu, function: u32, index: u32) -> [u32; 4] {
                 );
             }
         }
+        (0xd, 0) => values[1] = xsave::size(cpu.state.xcr0),
+        // XSAVEC, or XSAVES: the compacted format.
+        (0xd, 1) if values[0] & 0xa != 0 => values[1] = xsave::size(cpu.state.xcr0),
         (7, 0) => mirror(&mut values[2], OSPKE, cpu.state.cr4 & cr4::PKE != 0),
         _ => {}
     }
     values
+}
+
+/// The four characters groups of "AuthenticAMD" in EBX, ECX and EDX.
+const VENDOR: [u32; 3] = [
+    u32::from_le_bytes(*b"Auth"),
+    u32::from_le_bytes(*b"cAMD"),
+    u32::from_le_bytes(*b"enti"),
+];
+
+/// Family 17h, model 1, stepping 2: the first of AMD's that has most of what there is.
+const SIGNATURE: u32 = 0x0080_0f12;
+/// Bits of a physical, and of a linear address.
+const ADDRESS_BITS: u32 = 57 << 8 | PHYSICAL_BITS;
+/// Bits of a guest-physical address (leaf 0x80000008, EAX bits 7:0).
+pub const PHYSICAL_BITS: u32 = 48;
+
+/// Leaf 0xd: the components, and the bytes that the area has for all of them.
+fn xsave_leaf() -> [u32; 4] {
+    let size = xsave::size(xsave::COMPONENTS);
+    [xsave::COMPONENTS as u32, size, size, 0]
+}
+
+/// The highest leaf of each range.
+const BASIC: u32 = 0xd;
+const EXTENDED: u32 = 0x8000_0021;
+/// "KVMKVMKVM" in EBX, ECX and EDX.
+const KVM: [u32; 3] = [
+    u32::from_le_bytes(*b"KVMK"),
+    u32::from_le_bytes(*b"VMKV"),
+    u32::from_le_bytes(*b"M\0\0\0"),
+];
+
+/// Everything that a guest can be given: what `KVM_GET_SUPPORTED_CPUID` says (KVM API 4.46). Leaves that
+/// have nothing are there, as in KVM.
+pub fn supported() -> Vec<Entry> {
+    let leaf = |function, values| Entry {
+        function,
+        index: None,
+        values,
+    };
+    let sub = |function, index, values| Entry {
+        function,
+        index: Some(index),
+        values,
+    };
+    let have = |function, index| {
+        [Register::Eax, Register::Ebx, Register::Ecx, Register::Edx]
+            .map(|register| bits(function, index, register))
+    };
+    let [vendor_b, vendor_c, vendor_d] = VENDOR;
+    let mut entries = vec![leaf(0, [BASIC, vendor_b, vendor_c, vendor_d])];
+    let [_, _, c, d] = have(1, 0);
+    // CLFLUSH works on 64 bytes.
+    entries.push(leaf(1, [SIGNATURE, 8 << 8, c, d]));
+    for function in 2..=BASIC {
+        let values = have(function, 0);
+        entries.push(match function {
+            4 | 7 | 0xb => sub(function, 0, values),
+            // The APIC timer always runs.
+            6 => leaf(6, [1 << 2, 0, 0, 0]),
+            0xd => sub(0xd, 0, xsave_leaf()),
+            _ => leaf(function, values),
+        });
+    }
+    let [a, ..] = have(0xd, 1);
+    entries.push(sub(0xd, 1, [a, 0, 0, 0]));
+    // The upper halves of the YMM registers: 256 bytes, behind the legacy area and the header.
+    entries.push(sub(0xd, 2, [256, 576, 0, 0]));
+    let [kvm_b, kvm_c, kvm_d] = KVM;
+    entries.push(leaf(0x4000_0000, [0x4000_0001, kvm_b, kvm_c, kvm_d]));
+    entries.push(leaf(0x4000_0001, have(0x4000_0001, 0)));
+    entries.push(leaf(0x8000_0000, [EXTENDED, vendor_b, vendor_c, vendor_d]));
+    let [_, b, c, d] = have(0x8000_0001, 0);
+    entries.push(leaf(0x8000_0001, [SIGNATURE, b, c, d]));
+    for function in 0x8000_0002..=EXTENDED {
+        let values = have(function, 0);
+        entries.push(match function {
+            0x8000_0008 => {
+                let [_, b, c, d] = values;
+                leaf(function, [ADDRESS_BITS, b, c, d])
+            }
+            0x8000_001d => sub(function, 0, values),
+            _ => leaf(function, values),
+        });
+    }
+    entries
 }

@@ -160,6 +160,15 @@ fn is_soft(nr: u8) -> bool {
     matches!(nr, vector::BP | vector::OF)
 }
 
+/// RESET and INIT: nothing is queued any more.
+pub fn reset(cpu: &mut Cpu) {
+    cpu.state.events = EventState {
+        payload: cpu.state.events.payload,
+        triple_fault_event: cpu.state.events.triple_fault_event,
+        ..EventState::default()
+    };
+}
+
 /// `KVM_GET_VCPU_EVENTS`.
 pub fn get(cpu: &mut Cpu) -> Events {
     let payload = cpu.state.events.payload;

@@ -41,6 +41,8 @@ pub mod vector {
     pub const BR: u8 = 5;
     /// Invalid opcode.
     pub const UD: u8 = 6;
+    /// Device not available.
+    pub const NM: u8 = 7;
     /// Double fault.
     pub const DF: u8 = 8;
     /// Invalid TSS.
@@ -53,8 +55,12 @@ pub mod vector {
     pub const GP: u8 = 13;
     /// Page fault.
     pub const PF: u8 = 14;
+    /// An exception of the x87.
+    pub const MF: u8 = 16;
     /// Alignment check.
     pub const AC: u8 = 17;
+    /// An exception of SSE or AVX.
+    pub const XM: u8 = 19;
 }
 
 /// Bits of a page fault's error code (SDM vol. 3A, figure 4-12).

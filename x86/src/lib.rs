@@ -8,6 +8,9 @@ mod descriptors;
 pub mod events;
 pub mod exceptions;
 pub mod exit;
+pub mod features;
+pub mod fp;
+pub mod fpu;
 pub mod hypercalls;
 pub mod insn;
 pub mod interrupts;
@@ -25,6 +28,7 @@ pub mod testing;
 mod transfers;
 pub mod tsc;
 pub mod vcpu;
+pub mod xsave;
 
 use understudy_engine::arch::{AccessKind, Arch, Fetch, Insn, Target};
 use understudy_engine::emit::{Mem, Stop};

@@ -245,6 +245,9 @@ pub(crate) fn check_access(
         }
     }
     let aligned = address & (bytes - 1) == 0;
+    if mem.info & info::VECTOR != 0 && !aligned {
+        return Err(exceptions::raise(cpu, Fault::with_code(vector::GP, 0)));
+    }
     if mem.align == Align::Natural && cpu.state.mode & mode::ALIGNED != 0 && !aligned {
         return Err(exceptions::raise(cpu, Fault::with_code(vector::AC, 0)));
     }

@@ -5,6 +5,8 @@ use crate::cpuid;
 use crate::debug::DebugState;
 use crate::events::EventState;
 use crate::exit::Exit;
+use crate::fp;
+use crate::fpu::Fpu;
 use crate::hypercalls::Hypercall;
 use crate::insn::mode;
 use crate::interrupts::{self, InterruptState};
@@ -26,12 +28,16 @@ use understudy_memory::GuestMemory;
 pub mod cr0 {
     /// Protection enable.
     pub const PE: u64 = 1 << 0;
-    /// Monitor coprocessor.
+    /// Monitor coprocessor: TS counts for FWAIT, too.
     pub const MP: u64 = 1 << 1;
+    /// Emulation: there is no x87.
+    pub const EM: u64 = 1 << 2;
     /// Task switched.
     pub const TS: u64 = 1 << 3;
     /// Extension type: always 1.
     pub const ET: u64 = 1 << 4;
+    /// Exceptions of the x87 are #MF.
+    pub const NE: u64 = 1 << 5;
     /// Write protect.
     pub const WP: u64 = 1 << 16;
     /// Alignment mask.
@@ -98,6 +104,16 @@ pub mod efer {
     pub const NXE: u64 = 1 << 11;
 }
 
+/// Bits of XCR0 (SDM vol. 3A, 2.6).
+pub mod xcr0 {
+    /// The x87: always 1.
+    pub const X87: u64 = 1 << 0;
+    /// SSE: XMM registers and MXCSR.
+    pub const SSE: u64 = 1 << 1;
+    /// AVX: upper halves of YMM registers.
+    pub const AVX: u64 = 1 << 2;
+}
+
 /// Everything of a vCPU that the engine does not know.
 pub struct State {
     /// What it is a vCPU of.
@@ -130,8 +146,14 @@ pub struct State {
     pub cr8: u64,
     /// IA32_EFER.
     pub efer: u64,
+    /// XCR0. [`changed`] is to be called after.
+    pub xcr0: u64,
     /// PKRU.
     pub pkru: u32,
+    /// MXCSR. [`changed`] is to be called after.
+    pub mxcsr: u32,
+    /// The x87 and MMX.
+    pub fpu: Fpu,
     /// IA32_TSC_AUX.
     pub tsc_aux: u32,
     /// Model-specific registers that are storage.
@@ -216,7 +238,10 @@ impl State {
             cr4: 0,
             cr8: 0,
             efer: 0,
+            xcr0: xcr0::X87,
             pkru: 0,
+            mxcsr: fp::mxcsr::RESET,
+            fpu: Fpu::default(),
             tsc_aux: 0,
             msrs: Msrs::default(),
             msr_exits: MsrExits::default(),
@@ -281,13 +306,43 @@ fn block_mode(state: &State) -> u32 {
             result |= mode::ALIGNED;
         }
     }
+    let avx = xcr0::SSE | xcr0::AVX;
+    let xsave = state.cr4 & cr4::OSXSAVE != 0;
+    let masks = u32::from(fp::ALL) << fp::mxcsr::MASKS_SHIFT;
+    let controls = state.mxcsr & !u32::from(fp::ALL);
+    for (on, bit) in [
+        (state.cr0 & cr0::EM != 0, mode::EM),
+        (state.cr0 & cr0::TS != 0, mode::TS),
+        (state.cr0 & cr0::MP != 0, mode::MP),
+        (state.cr4 & cr4::OSFXSR != 0, mode::FXSR),
+        (xsave, mode::XSAVE),
+        (xsave && state.xcr0 & avx == avx, mode::AVX),
+        (x87_waits(state), mode::X87_PENDING),
+        (controls & masks == masks, mode::SSE_MASKED),
+        (controls == masks, mode::SSE_PLAIN),
+    ] {
+        if on {
+            result |= bit;
+        }
+    }
     result
 }
 
+/// Whether an exception of the x87 waits to be taken as #MF. With CR0.NE clear it would be an
+/// interrupt by way of pins, which a VM has not: it goes on as if IGNNE# were asserted (SDM vol. 1,
+/// 8.7.2).
+pub(crate) fn x87_waits(state: &State) -> bool {
+    state.fpu.pending() && state.cr0 & cr0::NE != 0
+}
+
 /// To be called when anything has changed that decoding, emitted code or the rights of accesses
-/// depend on: control registers, segments, CPL, RFLAGS.
+/// depend on: control registers, segments, CPL, RFLAGS, MXCSR.
 pub fn changed(cpu: &mut Cpu) {
     cpu.state.mode = block_mode(&cpu.state);
+    cpu.set_slot(
+        regs::PRECISION,
+        u64::from(cpu.state.mxcsr as u8 & fp::PE != 0),
+    );
     mmu::update_context(cpu);
     interrupts::look(cpu);
 }

@@ -14,13 +14,13 @@
 //! The code runs at CPL 0 in 64-bit mode until it falls off its end, where a HLT stands. So does an
 //! exception, as the handler of each is a HLT. Linear addresses are physical ones.
 
-use crate::Cpu;
 use crate::exit::Exit;
 use crate::machine::Machine;
 use crate::regs::{self, flag};
 use crate::segments::{Segment, Table, rights, seg};
 use crate::state::{self, cr0, cr4, efer};
 use crate::vcpu::Vcpu;
+use crate::{Cpu, cpuid};
 use std::sync::Arc;
 use understudy_engine::emit::Slot;
 use understudy_engine::run::Tier;
@@ -147,6 +147,7 @@ impl Bare {
         let (from, to) = (&from.state, &mut to.state);
         (to.cr0, to.cr3, to.cr4, to.efer) = (from.cr0, from.cr3, from.cr4, from.efer);
         (to.rflags, to.cpl, to.segments) = (from.rflags, from.cpl, from.segments);
+        to.cpuid = from.cpuid.clone();
         (to.gdtr, to.idtr, to.ldtr, to.tr) = (from.gdtr, from.idtr, from.ldtr, from.tr);
         state::changed(other.cpu_mut());
         other
@@ -170,8 +171,10 @@ impl Bare {
                 })
                 .expect("the region is a valid one");
         }
+        let mut vcpu = Vcpu::new(&Machine::new(memory.clone()), 0);
+        vcpu.cpu_mut().state.cpuid = cpuid::supported();
         Bare {
-            vcpu: Vcpu::new(&Machine::new(memory.clone()), 0),
+            vcpu,
             exit: None,
             memory,
             code_end: 0,

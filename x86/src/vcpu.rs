@@ -330,9 +330,9 @@ pub(crate) fn device_write(
     bytes: u64,
 ) -> Result<(), Stop> {
     debug::by_emulator(cpu)?;
-    debug::device_written(cpu);
     let written = mmio(address, bytes, Some(value));
     cpu.state.devices.written.push_back(written);
+    debug::device_written(cpu);
     cpu.requests().post(LEAVE);
     cpu.leave_after_insn();
     Ok(())

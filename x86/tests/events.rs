@@ -26,6 +26,7 @@ fn exception(nr: u8) -> Exception {
     }
 }
 
+/// SYNC-6: what KVM_SET_VCPU_EVENTS refuses.
 #[test]
 fn what_is_refused_changes_nothing() {
     let mut m = machine(Tier::Interpret);
@@ -95,6 +96,7 @@ fn what_is_refused_changes_nothing() {
     assert!(m.vcpu.set_events(&wanted));
 }
 
+/// SYNC-5, DBG-7.
 #[test]
 fn exceptions_are_delivered_at_the_next_entry() {
     for tier in TIERS {
@@ -124,6 +126,7 @@ fn exceptions_are_delivered_at_the_next_entry() {
     }
 }
 
+/// SYNC-5.
 #[test]
 fn pending_exceptions_have_payloads() {
     for tier in TIERS {
@@ -315,6 +318,7 @@ impl Random {
     }
 }
 
+/// SYNC-6.
 #[test]
 fn sync_6_no_state_of_events_does_harm() {
     // Whatever two threads make of the page that KVM_RUN takes them from: refused, or run.

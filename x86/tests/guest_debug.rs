@@ -116,6 +116,7 @@ fn stepped(code: &[u8], prepare: impl Fn(&mut Bare)) -> [Vec<Event>; 2] {
     interpreted
 }
 
+/// DBG-4, DBG-5: one request steps on, over what KVM runs itself, too.
 #[test]
 fn dbg_4_steps_go_on_over_what_kvm_skips() {
     // nop; cpuid; in al, 0x21; out 0x21, al; rdmsr; wrmsr; vmmcall; wbinvd; monitor; mwait; nop
@@ -145,6 +146,7 @@ fn dbg_4_steps_go_on_over_what_kvm_skips() {
     }
 }
 
+/// DBG-4: it has to be asked again behind what the emulator runs.
 #[test]
 fn steps_are_lost_behind_what_the_emulator_writes_back() {
     // mov eax, [rbx]; nop
@@ -184,6 +186,7 @@ fn steps_are_lost_behind_what_the_emulator_writes_back() {
     assert_eq!(again, [Step(1), StepKvm(1), StepKvm(4), Step(5), Hlt(6)]);
 }
 
+/// DBG-4.
 #[test]
 fn steps_over_repeated_strings() {
     let strings = |m: &mut Bare| {
@@ -213,6 +216,7 @@ fn steps_over_repeated_strings() {
     );
 }
 
+/// DBG-4.
 #[test]
 fn steps_over_hlt_shadows_and_transfers() {
     // nop; hlt; nop: none for the HLT itself.
@@ -265,6 +269,7 @@ fn steps_over_hlt_shadows_and_transfers() {
     }
 }
 
+/// DBG-4, SYNC-10: TF is the guest's to see, and hidden from user space.
 #[test]
 fn handlers_run_unstepped_and_see_tf() {
     // int 0x40, whose handler is: mov rbx, [rsp + 16]; iretq. Then: nop.
@@ -304,6 +309,7 @@ fn handlers_run_unstepped_and_see_tf() {
     }
 }
 
+/// DBG-4.
 #[test]
 fn faults_of_stepped_instructions_push_tf_as_kvm_has_it() {
     // nop; ud2, or rdmsr of what is not there: KVM raises it, with TF only where it was asked for. div bl:
@@ -332,6 +338,7 @@ fn faults_of_stepped_instructions_push_tf_as_kvm_has_it() {
     }
 }
 
+/// DBG-6: whose a #DB is.
 #[test]
 fn dbg_6_the_guests_own_tf() {
     for tier in TIERS {
@@ -363,6 +370,7 @@ fn dbg_6_the_guests_own_tf() {
     }
 }
 
+/// DBG-1.
 #[test]
 fn dbg_1_what_is_not_enabled_does_nothing() {
     for tier in TIERS {
@@ -388,6 +396,7 @@ fn dbg_1_what_is_not_enabled_does_nothing() {
     }
 }
 
+/// DBG-3, DBG-5.
 #[test]
 fn dbg_3_breakpoints_of_user_space() {
     for tier in TIERS {
@@ -420,6 +429,7 @@ fn dbg_3_breakpoints_of_user_space() {
     }
 }
 
+/// DBG-3, DBG-5.
 #[test]
 fn data_breakpoints_by_kind_and_size() {
     // Kind (1 write, 3 both), size field, the breakpoint's offset; hit by a write, and by a read of 4
@@ -461,6 +471,7 @@ fn data_breakpoints_by_kind_and_size() {
     }
 }
 
+/// DBG-3.
 #[test]
 fn data_breakpoints_on_stacks_atomics_strings_and_pages_ends() {
     for tier in TIERS {
@@ -496,6 +507,7 @@ fn data_breakpoints_on_stacks_atomics_strings_and_pages_ends() {
     }
 }
 
+/// DBG-3, DBG-6: user space's registers are in force, the guest's own are what it reads.
 #[test]
 fn the_guests_mov_dr_is_its_own() {
     for tier in TIERS {
@@ -536,6 +548,7 @@ fn the_guests_mov_dr_is_its_own() {
     }
 }
 
+/// DBG-2, DBG-7, SYNC-5.
 #[test]
 fn dbg_2_injection() {
     for tier in TIERS {
@@ -574,6 +587,7 @@ fn dbg_2_injection() {
     }
 }
 
+/// DBG-8.
 #[test]
 fn dbg_8_blockirq() {
     for tier in TIERS {
@@ -604,6 +618,7 @@ fn dbg_8_blockirq() {
     }
 }
 
+/// DBG-6.
 #[test]
 fn icebp_and_int3() {
     for tier in TIERS {

@@ -9,6 +9,7 @@ use understudy_abi::x86::{GuestDebugControl, KVM_COALESCED_MMIO_PAGE_OFFSET, Syn
 
 use super::nr_vcpus;
 use crate::guest::Guest;
+use crate::ioctl::x86::enable_cap::QUIRKS;
 use crate::system::{Kvm, limits};
 use crate::x86::Proposals;
 
@@ -32,7 +33,26 @@ pub(super) fn of_system(system: &Kvm, capability: u32) -> i32 {
         | KVM_CAP_MP_STATE
         | KVM_CAP_IMMEDIATE_EXIT
         | KVM_CAP_SET_GUEST_DEBUG
-        | KVM_CAP_SREGS2 => 1,
+        | KVM_CAP_SREGS2
+        | KVM_CAP_EXT_CPUID
+        | KVM_CAP_XSAVE
+        | KVM_CAP_XCRS
+        | KVM_CAP_EXT_EMUL_CPUID
+        | KVM_CAP_VCPU_EVENTS
+        | KVM_CAP_DEBUGREGS
+        | KVM_CAP_X86_ROBUST_SINGLESTEP
+        | KVM_CAP_USER_NMI
+        | KVM_CAP_EXCEPTION_PAYLOAD
+        | KVM_CAP_X86_TRIPLE_FAULT_EVENT
+        | KVM_CAP_X86_USER_SPACE_MSR
+        | KVM_CAP_X86_MSR_FILTER
+        | KVM_CAP_GET_MSR_FEATURES
+        | KVM_CAP_DISABLE_QUIRKS
+        | KVM_CAP_NOP_IO_DELAY
+        | KVM_CAP_PCI_SEGMENT => 1,
+        KVM_CAP_MCE => 32,
+        KVM_CAP_XSAVE2 => 4096,
+        KVM_CAP_DISABLE_QUIRKS2 => QUIRKS as i32,
         KVM_CAP_COALESCED_MMIO => KVM_COALESCED_MMIO_PAGE_OFFSET as i32,
         KVM_CAP_NR_VCPUS => nr_vcpus(limits),
         KVM_CAP_MAX_VCPUS => limits.max_vcpus as i32,

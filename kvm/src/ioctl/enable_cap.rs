@@ -12,6 +12,7 @@ use understudy_abi::ioctl::KVM_ENABLE_CAP;
 use understudy_memory::ManualProtect;
 
 use crate::errno::Errno;
+use crate::ioctl::x86::enable_cap as x86;
 use crate::table::{Call, Row, row};
 use crate::vm::{Machine, Vm};
 
@@ -44,6 +45,7 @@ impl Vm {
             (_, KVM_CAP_HALT_POLL) => {
                 u32::try_from(argument).map_err(|_| Errno::EINVAL)?;
             }
+            (Machine::X86(machine), _) => return x86::enable_cap(machine, cap),
             _ => return Err(Errno::EINVAL),
         }
         Ok(())

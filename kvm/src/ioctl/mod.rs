@@ -43,4 +43,11 @@ pub(crate) const FAMILIES: &[(Guests, &[Row])] = &[
     (Guests::X86_64, x86::regs::ROWS),
     (Guests::X86_64, x86::sregs::ROWS),
     (Guests::X86_64, x86::mp_state::ROWS),
+    (Guests::X86_64, x86::guest_debug::ROWS),
+    (Guests::X86_64, x86::vcpu_events::ROWS),
+    (Guests::X86_64, x86::fpu::ROWS),
+    (Guests::X86_64, x86::interrupt::ROWS),
+    (Guests::X86_64, x86::cpuid::ROWS),
+    (Guests::X86_64, x86::msrs::ROWS),
+    (Guests::X86_64, x86::translate::ROWS),
 ];

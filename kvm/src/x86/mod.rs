@@ -1,6 +1,7 @@
 //! What a VM of an x86-64 guest has beyond every VM.
 
 pub mod proposals;
+mod settings;
 pub mod sync_regs;
 
 use std::ops::Deref;
@@ -9,14 +10,15 @@ use std::sync::Arc;
 use understudy_memory::GuestMemory;
 
 pub use proposals::Proposals;
+use settings::Shared as Settings;
 
-/// Bits of a guest-physical address (CPUID leaf 0x80000008, EAX bits 7:0).
-pub(crate) const PHYSICAL_BITS: u32 = 48;
+pub(crate) use understudy_x86::cpuid::PHYSICAL_BITS;
 
 /// The machine with what only KVM's API knows of it.
 #[derive(Debug)]
 pub(crate) struct Machine {
     machine: Arc<understudy_x86::machine::Machine>,
+    pub(crate) settings: Settings,
 }
 
 impl Machine {
@@ -24,6 +26,7 @@ impl Machine {
     pub(crate) fn new(memory: Arc<GuestMemory>) -> Machine {
         Machine {
             machine: understudy_x86::machine::Machine::new(memory),
+            settings: Settings::default(),
         }
     }
 }

@@ -12,7 +12,9 @@ use super::{bcd, debug, features, inspect, machine, ports, segments, wait};
 use super::{
     bits, bmi, control, controls, exchange, moves, muldiv, page_end, shift, stack, string, system,
 };
+use super::{refuse, x87, xsave};
 use crate::X86;
+use crate::fpu::Needs;
 use crate::segments::seg;
 use iced_x86::{Decoder, DecoderError, DecoderOptions, Instruction, Mnemonic, OpKind, Register};
 use understudy_engine::arch::{Def, Insn};
@@ -34,6 +36,7 @@ const NOTHING: Operands = Operands {
     address: 3,
     size: 3,
     length: 0,
+    simd: super::simd::NONE,
 };
 
 /// Decodes, if the bytes are there.
@@ -57,7 +60,7 @@ fn instruction(mode: u32, bytes: &[u8]) -> Result<Instruction, (DecoderError, us
 /// Decodes an instruction that ends with its page at the latest.
 pub fn decode(mode: u32, bytes: &[u8]) -> Insn<X86> {
     match instruction(mode, bytes) {
-        Ok(insn) => finish(mode, &insn),
+        Ok(insn) => finish(mode, &insn, bytes),
         Err((DecoderError::NoMoreBytes, _)) => {
             let length = bytes.len().min(page_end::MAX_LENGTH) as u8;
             let def = def!(X86, "(page end)", page_end::page_end, ends);
@@ -78,7 +81,7 @@ pub fn is_whole(mode: u32, bytes: &[u8]) -> bool {
 /// Decodes an instruction of which all bytes are there.
 pub fn decode_whole(mode: u32, bytes: &[u8]) -> Insn<X86> {
     match instruction(mode, bytes) {
-        Ok(insn) => finish(mode, &insn),
+        Ok(insn) => finish(mode, &insn, bytes),
         Err((_, length)) => invalid(length),
     }
 }
@@ -91,7 +94,7 @@ pub fn decode_unlocked(mode: u32, bytes: &[u8]) -> Option<Insn<X86>> {
         return None;
     }
     insn.set_has_lock_prefix(false);
-    let mut result = finish(mode, &insn);
+    let mut result = finish(mode, &insn, bytes);
     if exchanges {
         let def = exchange::unlocked(result.operands.size);
         result = Insn::new(def, result.operands, result.length);
@@ -110,9 +113,14 @@ fn invalid(length: usize) -> Insn<X86> {
     Insn::new(def, operands, length)
 }
 
-fn finish(mode: u32, insn: &Instruction) -> Insn<X86> {
-    let operands = operands(mode, insn);
+fn finish(mode: u32, insn: &Instruction, bytes: &[u8]) -> Insn<X86> {
+    let mut operands = operands(mode, insn);
     let length = operands.length;
+    let floating = x87::definition(mode, insn, bytes, &mut operands)
+        .or_else(|| xsave::definition(mode, insn, &mut operands));
+    if let Some(def) = floating {
+        return Insn::new(def, operands, length);
+    }
     let (def, operands) = choose(mode, insn, operands);
     Insn::new(def, operands, length)
 }
@@ -275,6 +283,9 @@ fn absent() -> Definition {
 /// The semantics of an instruction, and its operands as they have them.
 fn choose(mode: u32, insn: &Instruction, mut o: Operands) -> (Definition, Operands) {
     use Mnemonic as M;
+    if let Some(chosen) = super::simd::choose(mode, insn, o) {
+        return chosen;
+    }
     let lock = insn.has_lock_prefix();
     let size = o.size;
     let def = match insn.mnemonic() {
@@ -584,6 +595,7 @@ fn choose(mode: u32, insn: &Instruction, mut o: Operands) -> (Definition, Operan
         M::Sahf => def!(X86, "SAHF", system::sahf),
         M::Cli => def!(X86, "CLI", system::cli, ends),
         M::Sti => def!(X86, "STI", system::sti, ends),
+        M::Wait => refuse::refused(mode, Needs::Wait).unwrap_or(def!(X86, "FWAIT", system::nop)),
         M::Hlt => def!(X86, "HLT", system::hlt, ends),
         M::Ud0 | M::Ud1 | M::Ud2 => def!(X86, "UD", system::undefined, ends),
         M::Nop

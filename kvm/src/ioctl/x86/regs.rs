@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use understudy_abi::ioctl::x86::{KVM_GET_REGS, KVM_SET_REGS};
 use understudy_abi::x86::kvm_regs;
-use understudy_x86::regs::{gpr, rflags, set_rflags};
+use understudy_x86::regs::gpr;
 use understudy_x86::{Cpu, state};
 
 use crate::errno::Errno;
@@ -47,7 +47,6 @@ fn encoded(regs: &mut kvm_regs) -> [&mut u64; 16] {
 fn read(cpu: &Cpu) -> kvm_regs {
     let mut regs = kvm_regs {
         rip: state::rip(cpu),
-        rflags: rflags(cpu),
         ..kvm_regs::default()
     };
     for (number, register) in (0..).zip(encoded(&mut regs)) {
@@ -59,7 +58,9 @@ fn read(cpu: &Cpu) -> kvm_regs {
 impl State {
     /// What `KVM_GET_REGS` gives.
     pub(crate) fn regs(&self) -> kvm_regs {
-        read(self.cpu.cpu())
+        let mut regs = read(self.cpu.cpu());
+        regs.rflags = self.cpu.rflags();
+        regs
     }
 
     /// What `KVM_SET_REGS` does.
@@ -69,9 +70,7 @@ impl State {
         for (number, register) in (0..).zip(encoded(&mut regs)) {
             cpu.set_slot(gpr(number), *register);
         }
-        set_rflags(cpu, regs.rflags | FIXED);
-        state::changed(cpu);
-        state::set_rip(cpu, regs.rip);
+        self.cpu.set_rip_and_rflags(regs.rip, regs.rflags | FIXED);
     }
 }
 

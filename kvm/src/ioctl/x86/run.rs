@@ -27,8 +27,9 @@ use understudy_abi::run::{
 };
 use understudy_abi::x86::{
     KVM_PIO_PAGE_OFFSET, SyncRegs, kvm_debug_exit_arch, kvm_regs, kvm_sregs, kvm_sync_regs,
+    kvm_vcpu_events,
 };
-use understudy_x86::exit::Exit;
+use understudy_x86::exit::{DebugExit, Exit, MsrExit};
 use understudy_x86::regs::flag;
 
 use crate::errno::Errno;
@@ -78,7 +79,7 @@ impl Vcpu {
             return Err(Errno::EINVAL);
         }
         if dirty != 0 {
-            self.load_sync_regs(state, SyncRegs::from_bits_truncate(dirty))?;
+            self.load_sync_regs(state)?;
         }
         state.set_cr8(page.read(CR8))?;
         self.complete(state);
@@ -89,6 +90,7 @@ impl Vcpu {
         state.cpu.request_window(window != 0);
         let running = Running::begin(&self.peer, self.signal_mask());
         page.set_exit_reason(KVM_EXIT_UNKNOWN);
+        state.has_run = true;
         let exit = state.cpu.run();
         drop(running);
         self.stats.count(count::EXITS);
@@ -101,10 +103,9 @@ impl Vcpu {
 
     /// Loads the sets that user space has changed (SYNC-4 to SYNC-6). Each is copied before anybody
     /// looks at it, as another thread may write the page.
-    fn load_sync_regs(&self, state: &mut State, mut dirty: SyncRegs) -> Result<(), Errno> {
+    fn load_sync_regs(&self, state: &mut State) -> Result<(), Errno> {
         let page = &self.run;
-        let mut taken = |set: SyncRegs| {
-            dirty -= set;
+        let taken = |set: SyncRegs| {
             let all: u64 = page.read(KVM_DIRTY_REGS);
             page.write(KVM_DIRTY_REGS, &(all & !set.bits()));
         };
@@ -119,11 +120,16 @@ impl Vcpu {
             state.set_sregs(&sregs)?;
             taken(SyncRegs::SREGS);
         }
+        if wanted.contains(SyncRegs::EVENTS) {
+            let events: kvm_vcpu_events = page.read(set!(events));
+            state.set_events(&events)?;
+            taken(SyncRegs::EVENTS);
+        }
         Ok(())
     }
 
     /// Stores the sets that are asked for, where the exit stores (SYNC-7, SYNC-13 to SYNC-18).
-    fn store_sync_regs(&self, state: &State, valid: u64) {
+    fn store_sync_regs(&self, state: &mut State, valid: u64) {
         let page = &self.run;
         let sets = sync_regs::stored(page, valid, self.proposals());
         if sets.contains(SyncRegs::REGS) {
@@ -131,6 +137,9 @@ impl Vcpu {
         }
         if sets.contains(SyncRegs::SREGS) {
             page.write(set!(sregs), &state.sregs());
+        }
+        if sets.contains(SyncRegs::EVENTS) {
+            page.write(set!(events), &state.events());
         }
     }
 
@@ -150,7 +159,16 @@ impl Vcpu {
         match state.completion.take() {
             None => {}
             Some(Completion::Mmio) => state.cpu.complete_mmio(&self.run.read(at!(mmio.data))),
-            Some(Completion::Io) => state.cpu.complete_io(self.run.read(PORT_DATA)),
+            Some(Completion::Io(bytes)) => {
+                let mut data = [0; PAGE_SIZE];
+                let data = &mut data[..bytes.min(PAGE_SIZE)];
+                self.run.0.load(PORT_DATA, data);
+                state.cpu.complete_io_elements(data);
+            }
+            Some(Completion::Msr) => {
+                let answer: msr = self.run.exit();
+                state.cpu.complete_msr(answer.error != 0, answer.data);
+            }
         }
     }
 
@@ -181,7 +199,8 @@ impl Vcpu {
                     page.write(PORT_DATA, &access.data);
                 }
                 page.set_exit_reason(KVM_EXIT_IO);
-                state.completion = Some(Completion::Io);
+                let bytes = access.count as usize * usize::from(access.size);
+                state.completion = Some(Completion::Io(bytes));
                 self.stats.count(count::IO_EXITS);
             }
             Exit::Mmio(access) => {
@@ -208,6 +227,16 @@ impl Vcpu {
             }
             Exit::SetTpr => page.set_exit_reason(KVM_EXIT_SET_TPR),
             Exit::Shutdown => page.set_exit_reason(KVM_EXIT_SHUTDOWN),
+            Exit::Debug(exit) => self.report_debug(state, &exit),
+            Exit::Rdmsr(access) => self.report_msr(state, &access, KVM_EXIT_X86_RDMSR),
+            Exit::Wrmsr(access) => self.report_msr(state, &access, KVM_EXIT_X86_WRMSR),
+            Exit::FailEntry { reason } => {
+                page.set_exit(&fail_entry {
+                    hardware_entry_failure_reason: reason,
+                    ..fail_entry::default()
+                });
+                page.set_exit_reason(KVM_EXIT_FAIL_ENTRY);
+            }
             Exit::InternalError { suberror } => {
                 page.write(at!(internal.suberror), &suberror);
                 page.write(at!(internal.ndata), &0u32);
@@ -217,15 +246,28 @@ impl Vcpu {
         Ok(())
     }
 
-    /// Writes down a debug exit. What real hardware paths do not write keeps what was there (DBG-5).
-    #[expect(dead_code, reason = "the processor has no debug exits yet")]
-    fn report_debug(&self, state: &State, exit: &kvm_debug_exit_arch, registers: bool) {
+    /// Writes down an access of an MSR that is user space's.
+    fn report_msr(&self, state: &mut State, access: &MsrExit, exit_reason: u32) {
+        let page = &self.run;
+        page.write(at!(msr.error), &0u8);
+        page.write(at!(msr.pad), &[0u8; 7]);
+        page.write(at!(msr.reason), &access.reason);
+        page.write(at!(msr.index), &access.index);
+        page.write(at!(msr.data), &access.data);
+        page.set_exit_reason(exit_reason);
+        state.completion = Some(Completion::Msr);
+    }
+
+    /// Writes down a debug exit. What KVM's path to it does not write keeps what was there (DBG-5).
+    fn report_debug(&self, state: &State, exit: &DebugExit) {
         let page = &self.run;
         page.write(at!(kvm_debug_exit_arch.exception), &exit.exception);
         page.write(at!(kvm_debug_exit_arch.pc), &exit.pc);
-        if registers {
-            page.write(at!(kvm_debug_exit_arch.dr6), &exit.dr6);
-            page.write(at!(kvm_debug_exit_arch.dr7), &exit.dr7);
+        if let Some(dr6) = exit.dr6 {
+            page.write(at!(kvm_debug_exit_arch.dr6), &dr6);
+        }
+        if let Some(dr7) = exit.dr7 {
+            page.write(at!(kvm_debug_exit_arch.dr7), &dr7);
         }
         // CR3-1 to CR3-3.
         if self.proposals().contains(Proposals::GUEST_DEBUG_CR3) {

@@ -136,7 +136,7 @@ fn read(cpu: &Cpu) -> kvm_sregs {
 const EFER: u64 = efer::SCE | efer::LME | efer::LMA | efer::NXE;
 
 /// Whether the processor can have these control registers together (SYNC-4, SYNC-6).
-fn valid(sregs: &kvm_sregs) -> bool {
+fn valid(cpu: &Cpu, sregs: &kvm_sregs) -> bool {
     let long = sregs.efer & efer::LMA != 0;
     let on = |bit| sregs.cr0 & bit != 0;
     let modes = if sregs.efer & efer::LME != 0 && on(cr0::PG) {
@@ -146,7 +146,7 @@ fn valid(sregs: &kvm_sregs) -> bool {
     };
     let cr0 =
         sregs.cr0 >> 32 == 0 && !(on(cr0::PG) && !on(cr0::PE)) && !(on(cr0::NW) && !on(cr0::CD));
-    modes && cr0 && sregs.cr4 & !controls::CR4 == 0
+    modes && cr0 && controls::cr4_is_allowed(cpu, sregs.cr4)
 }
 
 /// Sets the registers, which are [`valid`].
@@ -181,7 +181,7 @@ impl State {
 
     /// What `KVM_SET_SREGS` does. Nothing is changed where it fails.
     pub(crate) fn set_sregs(&mut self, sregs: &kvm_sregs) -> Result<(), Errno> {
-        if !valid(sregs) {
+        if !valid(self.cpu.cpu(), sregs) {
             return Err(Errno::EINVAL);
         }
         // The linear address of the next instruction depends on what is about to change.
