@@ -206,7 +206,10 @@ impl Image<'_> {
             return Err(exceptions::raise(self.cpu, GP));
         }
         let wanted = requested(self.cpu);
-        for place in self.places(wanted & present).chain(std::iter::once(MXCSR..ST)) {
+        for place in self
+            .places(wanted & present)
+            .chain(std::iter::once(MXCSR..ST))
+        {
             self.load(&mut area, place)?;
         }
         // In the compacted format MXCSR is of SSE.

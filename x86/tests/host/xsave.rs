@@ -30,10 +30,7 @@ fn instruction(wide: bool, opcode: [u8; 2], reg: u8, area: usize) -> Vec<u8> {
 
 /// Names, opcodes, and whether the host has them.
 fn saves() -> Vec<(&'static str, [u8; 2], u8)> {
-    let mut saves = vec![
-        ("FXSAVE", [0x0f, 0xae], 0),
-        ("XSAVE", [0x0f, 0xae], 4),
-    ];
+    let mut saves = vec![("FXSAVE", [0x0f, 0xae], 0), ("XSAVE", [0x0f, 0xae], 4)];
     if is_x86_feature_detected!("xsaveopt") {
         saves.push(("XSAVEOPT", [0x0f, 0xae], 6));
     }
@@ -110,7 +107,8 @@ fn xsave_agrees_with_the_host() {
             let form = Form::plain(name, code);
             for turn in 0..40 {
                 let mut data = vec![0; DATA_SIZE as usize];
-                let compacted = opcode[1] == 0xc7 || is_x86_feature_detected!("xsavec") && turn & 1 == 1;
+                let compacted =
+                    opcode[1] == 0xc7 || is_x86_feature_detected!("xsavec") && turn & 1 == 1;
                 data[FROM..FROM + SIZE].copy_from_slice(&area(&mut values, compacted));
                 for at in (TO..TO + SIZE).step_by(8) {
                     let value = values.bits();
@@ -135,7 +133,11 @@ fn xsave_agrees_with_the_host() {
                         let (a, b) = (ours[TO + at], theirs[TO + at]);
                         // AMD's MXCSR has one bit more, which this processor does not have.
                         let mask = (28..32).contains(&at);
-                        assert!(a == b || mask, "at {at} {a:02x}, not {b:02x}: {}", context());
+                        assert!(
+                            a == b || mask,
+                            "at {at} {a:02x}, not {b:02x}: {}",
+                            context()
+                        );
                     }
                 }
             }
