@@ -1,5 +1,5 @@
-//! CPUID: exactly what user space has set, but for the bits that mirror control registers (SDM vol.
-//! 2, CPUID; KVM API 4.13, "KVM_SET_CPUID2").
+//! CPUID: exactly what user space has set, but for the bits that mirror control registers and
+//! IA32_APIC_BASE (SDM vol. 2, CPUID; KVM API 4.13, "KVM_SET_CPUID2").
 
 use crate::Cpu;
 use crate::state::cr4;
@@ -17,6 +17,8 @@ pub struct Entry {
 
 /// ECX of leaf 1: CR4.OSXSAVE is set.
 const OSXSAVE: u32 = 1 << 27;
+/// EDX of leaf 1: the local APIC is enabled.
+const APIC: u32 = 1 << 9;
 /// ECX of leaf 7: CR4.PKE is set.
 const OSPKE: u32 = 1 << 4;
 
@@ -57,7 +59,10 @@ pub fn query(cpu: &Cpu, function: u32, index: u32) -> [u32; 4] {
         *value |= if on { bit } else { 0 };
     };
     match (entry.function, entry.index.unwrap_or(0)) {
-        (1, _) => mirror(&mut values[2], OSXSAVE, cpu.state.cr4 & cr4::OSXSAVE != 0),
+        (1, _) => {
+            mirror(&mut values[2], OSXSAVE, cpu.state.cr4 & cr4::OSXSAVE != 0);
+            mirror(&mut values[3], APIC, cpu.state.peer.apic().enabled());
+        }
         (7, 0) => mirror(&mut values[2], OSPKE, cpu.state.cr4 & cr4::PKE != 0),
         _ => {}
     }

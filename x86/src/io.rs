@@ -4,7 +4,7 @@ use crate::exceptions::{Fault, Trouble, vector};
 use crate::exit::{Exit, Io};
 use crate::regs::flag;
 use crate::segments::rights;
-use crate::{Cpu, mmu};
+use crate::{Cpu, insn, mmu};
 use understudy_engine::emit::Stop;
 
 /// Checks that the current level may use `bytes` ports from `port` on.
@@ -44,9 +44,28 @@ pub(crate) struct Pending {
     pub(crate) length: u64,
 }
 
-/// IN or OUT: leaves with RIP at the instruction.
+/// Whether a device without exits has done it.
+fn answered(cpu: &mut Cpu, io: &Io) -> bool {
+    let (machine, me) = (&cpu.state.machine, cpu.state.peer.index());
+    let mut data = io.data.to_le_bytes();
+    let bytes = &mut data[..usize::from(io.size.min(8))];
+    if !io.is_in {
+        return machine.port_write(me, io.port, bytes);
+    }
+    let answered = machine.port_read(me, io.port, bytes);
+    if answered {
+        insn::complete_in(cpu, io.size, u64::from_le_bytes(data));
+    }
+    answered
+}
+
+/// IN or OUT: leaves with RIP at the instruction, unless a device answers.
 pub(crate) fn access(cpu: &mut Cpu, io: Io, length: u64) -> Result<Stop, Trouble> {
     check(cpu, io.port, io.size)?;
+    if answered(cpu, &io) {
+        cpu.pc = cpu.pc.wrapping_add(length);
+        return Ok(Stop::Redirect);
+    }
     cpu.state.io = Some(Pending { io, length });
     cpu.state.exit = Some(Exit::Io(io));
     Ok(Stop::Exit)

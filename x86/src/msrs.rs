@@ -3,7 +3,7 @@
 use crate::exceptions::{Fault, vector};
 use crate::regs::{FS_BASE, GS_BASE};
 use crate::state::{self, cr0, efer};
-use crate::{Cpu, mmu};
+use crate::{Cpu, apic, mmu};
 
 /// Registers that are no more than storage.
 #[derive(Clone, Copy, Debug)]
@@ -93,6 +93,7 @@ pub static TABLE: &[Msr] = &[
         read: |cpu| cpu.state.tsc.now(),
         write: |cpu, value| {
             cpu.state.tsc.set(value);
+            apic::timer::tsc_changed(cpu);
             Some(())
         },
     },
@@ -173,16 +174,24 @@ fn set_efer(cpu: &mut Cpu, value: u64) -> Option<()> {
     Some(())
 }
 
+/// The tables, each in order.
+static TABLES: &[&[Msr]] = &[TABLE, apic::msrs::TABLE];
+
 /// The register of this number.
 pub fn find(number: u32) -> Option<&'static Msr> {
-    let index = TABLE.binary_search_by_key(&number, |msr| msr.number);
-    index.ok().map(|index| &TABLE[index])
+    TABLES.iter().find_map(|table| {
+        let index = table.binary_search_by_key(&number, |msr| msr.number);
+        index.ok().map(|index| &table[index])
+    })
 }
 
 const GP: Fault = Fault::with_code(vector::GP, 0);
 
 /// RDMSR.
 pub(crate) fn read(cpu: &Cpu, number: u32) -> Result<u64, Fault> {
+    if apic::msrs::X2APIC.contains(&number) {
+        return apic::msrs::read(cpu, number).ok_or(GP);
+    }
     match find(number) {
         Some(msr) => Ok((msr.read)(cpu)),
         None => Err(GP),
@@ -191,6 +200,9 @@ pub(crate) fn read(cpu: &Cpu, number: u32) -> Result<u64, Fault> {
 
 /// WRMSR.
 pub(crate) fn write(cpu: &mut Cpu, number: u32, value: u64) -> Result<(), Fault> {
+    if apic::msrs::X2APIC.contains(&number) {
+        return apic::msrs::write(cpu, number, value).ok_or(GP);
+    }
     let msr = find(number).ok_or(GP)?;
     (msr.write)(cpu, value).ok_or(GP)
 }
@@ -200,8 +212,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_is_in_order() {
-        assert!(TABLE.is_sorted_by_key(|msr| msr.number));
-        assert!(TABLE.iter().all(|msr| find(msr.number).is_some()));
+    fn the_tables_are_in_order() {
+        for table in TABLES {
+            assert!(table.is_sorted_by_key(|msr| msr.number));
+            assert!(table.iter().all(|msr| find(msr.number).is_some()));
+        }
     }
 }

@@ -9,6 +9,7 @@ use crate::interrupts::{self, InterruptState};
 use crate::io::Pending;
 use crate::machine::Machine;
 use crate::mmu::{self, MmuState};
+use crate::mp::MpState;
 use crate::msrs::Msrs;
 use crate::regs::{self, flag};
 use crate::segments::{Segment, Table, rights, seg};
@@ -120,7 +121,7 @@ pub struct State {
     pub cr3: u64,
     /// CR4.
     pub cr4: u64,
-    /// CR8: the priority that interrupts must exceed.
+    /// CR8, the priority that interrupts must exceed, without a local APIC ([`crate::controls::cr8`]).
     pub cr8: u64,
     /// IA32_EFER.
     pub efer: u64,
@@ -142,6 +143,8 @@ pub struct State {
     pub tsc: Tsc,
     /// Single stepping.
     pub debug: DebugState,
+    /// Whether it runs.
+    pub mp: MpState,
     /// Interrupts that wait.
     pub interrupts: InterruptState,
     /// Accesses of devices under way.
@@ -207,6 +210,7 @@ impl State {
             mmu: MmuState::default(),
             tsc: Tsc::default(),
             debug: DebugState::default(),
+            mp: MpState::default(),
             interrupts: InterruptState::default(),
             devices: Devices::default(),
             io: None,

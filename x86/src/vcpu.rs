@@ -19,8 +19,9 @@ use crate::interrupts::{self, Shadow};
 use crate::io::Pending;
 use crate::machine::{LEAVE, Machine, NEW_EPOCH, TELL_EPOCH};
 use crate::mmu;
+use crate::mp::{self, MpState};
 use crate::state::{self, State};
-use crate::{Cpu, X86};
+use crate::{Cpu, X86, devices};
 use peer::Peer;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -54,6 +55,7 @@ impl Vcpu {
         let requests = peer.requests().clone();
         let mut engine = Engine::new(State::new(machine.clone(), peer), requests);
         reset(&mut engine.cpu);
+        engine.cpu.state.mp = MpState::initial(&engine.cpu.state);
         Vcpu {
             engine,
             pending: None,
@@ -150,11 +152,17 @@ impl Vcpu {
 }
 
 /// Makes of a new processor one that has been reset: at 0xfffffff0, RDX telling the family.
-fn reset(cpu: &mut Cpu) {
+pub(crate) fn reset(cpu: &mut Cpu) {
     crate::regs::set_flag_slots(cpu, 0);
     cpu.set_slot(crate::regs::RDX, 0x600);
     state::changed(cpu);
     state::set_rip(cpu, 0xfff0);
+}
+
+/// Forgets the accesses under way.
+pub(crate) fn forget_accesses(state: &mut State) {
+    state.devices = Devices::default();
+    state.io = None;
 }
 
 /// Whether the instruction at hand is to be run by itself.
@@ -208,6 +216,7 @@ pub(crate) fn service(cpu: &mut Cpu) -> Result<(), Stop> {
     if cpu.state.exit.is_some() {
         return Err(Stop::Exit);
     }
+    mp::service(cpu)?;
     debug::service(cpu)?;
     interrupts::service(cpu)
 }
@@ -235,14 +244,27 @@ pub(crate) fn device_load(cpu: &mut Cpu, address: u64, mem: Mem) -> Result<u64, 
         devices.taken += 1;
         return Ok(value & mem.size.mask());
     }
-    let taken = devices.taken;
-    devices.read.truncate(taken);
+    let mut data = [0; 8];
+    let bytes = mem.size.bytes() as usize;
+    if devices::load(cpu, address, &mut data[..bytes]) {
+        return Ok(u64::from_le_bytes(data));
+    }
+    let devices = &mut cpu.state.devices;
+    devices.read.truncate(devices.taken);
     cpu.state.exit = Some(Exit::Mmio(mmio(address, mem, None)));
     Err(Stop::Exit)
 }
 
 /// [`understudy_engine::arch::Arch::device_store`].
 pub(crate) fn device_store(cpu: &mut Cpu, address: u64, value: u64, mem: Mem) -> Result<(), Stop> {
+    let bytes = mem.size.bytes() as usize;
+    if devices::store(cpu, address, &value.to_le_bytes()[..bytes]) {
+        // What follows from it, an interrupt say, comes before the next instruction.
+        if cpu.requests().any() {
+            cpu.leave_after_insn();
+        }
+        return Ok(());
+    }
     let written = mmio(address, mem, Some(value));
     cpu.state.devices.written.push_back(written);
     cpu.requests().post(LEAVE);
