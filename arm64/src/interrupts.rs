@@ -14,12 +14,13 @@ use crate::machine::{NEW_EPOCH, POWER, TIMER};
 use crate::state::pstate;
 use crate::sysregs::Reg;
 use crate::timers::{self, Timer};
-use crate::vcpu::peer::{Line, MpState, Woken};
+use crate::vcpu::peer::{Line, MpState};
 use crate::{Cpu, exceptions, exit::Exit, mmu};
 use std::time::Duration;
 use understudy_abi::arm64::DeviceIrqLevel;
 use understudy_engine::emit::Stop;
 use understudy_engine::request::{EXIT, FLUSH_STORES, FLUSH_TLB, INTERRUPT};
+use understudy_engine::sleep::Woken;
 
 /// What this part keeps of a vCPU.
 #[derive(Clone, Copy, Debug)]
@@ -70,7 +71,7 @@ fn sleep_until(
     let peer = cpu.state.peer.clone();
     peer.requests().leave();
     loop {
-        let seen = peer.seen();
+        let seen = peer.sleeper().seen();
         if ready(cpu) {
             break;
         }
@@ -78,11 +79,11 @@ fn sleep_until(
             .into_iter()
             .flatten()
             .min();
-        if peer.sleep(seen, timeout) == Woken::Signal {
+        if peer.sleeper().sleep(seen, timeout) == Woken::Signal {
             peer.requests().post(EXIT);
         }
     }
-    peer.awake();
+    peer.sleeper().awake();
     peer.requests().enter();
 }
 

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use understudy_abi::arm64::VcpuFeatures;
 use understudy_abi::proposals::name;
+use understudy_engine::bus::Bus;
 use understudy_engine::request::ARCH_SHIFT;
 use understudy_memory::GuestMemory;
 
@@ -153,15 +154,6 @@ impl Default for Settings {
             fidelity: Fidelity::default(),
         }
     }
-}
-
-/// Devices that answer a guest's accesses without an exit: coalesced MMIO, ioeventfds, an
-/// interrupt controller.
-pub trait Bus: Send + Sync {
-    /// A load by the vCPU of this index; false if no device has this address.
-    fn read(&self, vcpu: usize, address: u64, data: &mut [u8]) -> bool;
-    /// A store by it; false if no device takes it.
-    fn write(&self, vcpu: usize, address: u64, data: &[u8]) -> bool;
 }
 
 /// The machine's configuration and whoever reads or changes it hold this lock, so that no change

@@ -22,6 +22,7 @@ use peer::{Entry, MpState, Peer};
 use std::sync::Arc;
 use understudy_abi::arm64::{DeviceIrqLevel, VcpuFeatures};
 use understudy_engine::arch::{AccessKind, Arch};
+use understudy_engine::bus::Space;
 use understudy_engine::emit::{Mem, Stop};
 use understudy_engine::run::Engine;
 
@@ -369,7 +370,12 @@ pub(crate) fn device_load(cpu: &mut Cpu, address: u64, mem: Mem) -> Result<u64, 
     let length = mem.size.bytes();
     let mut data = [0; 8];
     if let Some(bus) = cpu.state.machine.bus.get()
-        && bus.read(cpu.state.index(), address, &mut data[..length as usize])
+        && bus.read(
+            cpu.state.index(),
+            Space::Memory,
+            address,
+            &mut data[..length as usize],
+        )
     {
         emulated(cpu);
         return Ok(u64::from_le_bytes(data));
@@ -386,7 +392,12 @@ pub(crate) fn device_store(cpu: &mut Cpu, address: u64, value: u64, mem: Mem) ->
     let length = mem.size.bytes();
     let data = (value & mem.size.mask()).to_le_bytes();
     if let Some(bus) = cpu.state.machine.bus.get()
-        && bus.write(cpu.state.index(), address, &data[..length as usize])
+        && bus.write(
+            cpu.state.index(),
+            Space::Memory,
+            address,
+            &data[..length as usize],
+        )
     {
         emulated(cpu);
         return Ok(());

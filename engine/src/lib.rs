@@ -17,6 +17,7 @@
 pub mod access;
 pub mod arch;
 pub mod block;
+pub mod bus;
 mod chain;
 pub mod code;
 pub mod compile;
@@ -29,5 +30,6 @@ mod region;
 pub mod request;
 pub mod run;
 pub mod single;
+pub mod sleep;
 pub mod tlb;
 pub mod vector;

@@ -18,7 +18,7 @@ use understudy_abi::common::{
     KVM_COALESCED_MMIO_MAX, kvm_coalesced_mmio, kvm_coalesced_mmio_ring, kvm_coalesced_mmio_zone,
 };
 use understudy_abi::run::Page;
-use understudy_arm64::machine::Bus;
+use understudy_engine::bus::{Bus, Space};
 use zerocopy::IntoBytes;
 
 use crate::errno::Errno;
@@ -118,19 +118,21 @@ fn contains(zone: &kvm_coalesced_mmio_zone, address: u64, length: u64) -> bool {
 }
 
 impl Bus for CoalescedMmio {
-    fn read(&self, _vcpu: usize, _address: u64, _data: &mut [u8]) -> bool {
+    fn read(&self, _vcpu: usize, _: Space, _address: u64, _data: &mut [u8]) -> bool {
         false
     }
 
-    fn write(&self, _vcpu: usize, address: u64, data: &[u8]) -> bool {
+    fn write(&self, _vcpu: usize, space: Space, address: u64, data: &[u8]) -> bool {
+        let pio = u32::from(space == Space::Port);
         let zones = self.zones.read().unwrap_or_else(PoisonError::into_inner);
         let hit = zones
             .iter()
-            .any(|zone| zone.pio == 0 && contains(zone, address, data.len() as u64));
+            .any(|zone| zone.pio == pio && contains(zone, address, data.len() as u64));
         drop(zones);
         let mut entry = kvm_coalesced_mmio {
             phys_addr: address,
             len: data.len() as u32,
+            pio,
             ..kvm_coalesced_mmio::default()
         };
         let Some(bytes) = entry.data.get_mut(..data.len()) else {
@@ -152,15 +154,24 @@ mod tests {
     #[test]
     fn writes_in_a_zone_go_into_the_ring_until_it_is_full() {
         let mmio = CoalescedMmio::new().unwrap();
-        assert!(!mmio.write(0, 0x1000, &[1]), "no zone");
+        assert!(!mmio.write(0, Space::Memory, 0x1000, &[1]), "no zone");
         mmio.register(&zone(0x1000, 8)).unwrap();
-        assert!(!mmio.write(0, 0x0fff, &[1, 2]), "begins before");
-        assert!(!mmio.write(0, 0x1007, &[1, 2]), "ends behind");
-        assert!(!mmio.read(0, 0x1000, &mut [0; 4]), "a read");
+        assert!(
+            !mmio.write(0, Space::Memory, 0x0fff, &[1, 2]),
+            "begins before"
+        );
+        assert!(
+            !mmio.write(0, Space::Memory, 0x1007, &[1, 2]),
+            "ends behind"
+        );
+        assert!(!mmio.read(0, Space::Memory, 0x1000, &mut [0; 4]), "a read");
         for i in 0..KVM_COALESCED_MMIO_MAX - 1 {
-            assert!(mmio.write(0, 0x1000, &[i as u8, 0xaa]), "{i}");
+            assert!(
+                mmio.write(0, Space::Memory, 0x1000, &[i as u8, 0xaa]),
+                "{i}"
+            );
         }
-        assert!(!mmio.write(0, 0x1000, &[1]), "full");
+        assert!(!mmio.write(0, Space::Memory, 0x1000, &[1]), "full");
 
         let ring = mmio.lock();
         assert_eq!(
@@ -174,14 +185,29 @@ mod tests {
         // User space takes one: there is room for one.
         ring.u32(0).unwrap().store(1, Ordering::Relaxed);
         drop(ring);
-        assert!(mmio.write(0, 0x1000, &[1]));
-        assert!(!mmio.write(0, 0x1000, &[1]));
+        assert!(mmio.write(0, Space::Memory, 0x1000, &[1]));
+        assert!(!mmio.write(0, Space::Memory, 0x1000, &[1]));
         // User space writes nonsense: the guest exits.
         mmio.lock()
             .u32(4)
             .unwrap()
             .store(u32::MAX, Ordering::Relaxed);
-        assert!(!mmio.write(0, 0x1000, &[1]));
+        assert!(!mmio.write(0, Space::Memory, 0x1000, &[1]));
+    }
+
+    #[test]
+    fn ports_have_zones_of_their_own() {
+        let mmio = CoalescedMmio::new().unwrap();
+        mmio.register(&kvm_coalesced_mmio_zone {
+            pio: 1,
+            ..zone(0x80, 1)
+        })
+        .unwrap();
+        assert!(!mmio.write(0, Space::Memory, 0x80, &[1]));
+        assert!(mmio.write(0, Space::Port, 0x80, &[7]));
+        let mut entry = kvm_coalesced_mmio::default();
+        mmio.lock().load(8, entry.as_mut_bytes());
+        assert_eq!((entry.phys_addr, entry.pio, entry.data[0]), (0x80, 1, 7));
     }
 
     #[test]
@@ -190,8 +216,8 @@ mod tests {
         mmio.register(&zone(0x1000, 16)).unwrap();
         mmio.register(&zone(0x2000, 16)).unwrap();
         mmio.unregister(&zone(0x1004, 4)).unwrap();
-        assert!(!mmio.write(0, 0x1000, &[1]));
-        assert!(mmio.write(0, 0x2000, &[1]));
+        assert!(!mmio.write(0, Space::Memory, 0x1000, &[1]));
+        assert!(mmio.write(0, Space::Memory, 0x2000, &[1]));
         let bad = kvm_coalesced_mmio_zone {
             pio: 2,
             ..zone(0, 1)
@@ -204,8 +230,8 @@ mod tests {
     fn zones_that_wrap_contain_nothing() {
         let mmio = CoalescedMmio::new().unwrap();
         mmio.register(&zone(u64::MAX - 3, 16)).unwrap();
-        assert!(!mmio.write(0, u64::MAX - 3, &[1]));
-        assert!(!mmio.write(0, u64::MAX, &[1, 2]));
+        assert!(!mmio.write(0, Space::Memory, u64::MAX - 3, &[1]));
+        assert!(!mmio.write(0, Space::Memory, u64::MAX, &[1, 2]));
     }
 
     #[test]

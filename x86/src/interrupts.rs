@@ -10,6 +10,7 @@
 //! What is masked is not looked at again until something has changed that may unmask it, which makes
 //! the request ([`crate::state::changed`]). The instruction in a shadow is run by itself.
 
+use crate::debug::guest::control;
 use crate::exceptions::{self, Event};
 use crate::exit::Exit;
 use crate::regs::flag;
@@ -47,7 +48,7 @@ pub struct InterruptState {
 }
 
 /// The vector of NMIs.
-const NMI: u8 = 2;
+pub(crate) const NMI: u8 = 2;
 
 /// Whether an external interrupt would be taken now.
 pub fn open(cpu: &Cpu) -> bool {
@@ -89,7 +90,8 @@ pub(crate) fn service(cpu: &mut Cpu) -> Result<(), Stop> {
         return Ok(());
     }
     let interrupts = &mut cpu.state.interrupts;
-    if interrupts.nmi && !interrupts.nmi_blocked {
+    let blocked = cpu.state.debug.guest.has(control::BLOCKIRQ);
+    if interrupts.nmi && !interrupts.nmi_blocked && !blocked {
         interrupts.nmi = false;
         interrupts.nmi_blocked = true;
         look(cpu);

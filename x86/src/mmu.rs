@@ -22,14 +22,16 @@ pub mod walk;
 #[cfg(test)]
 mod tests;
 
+use crate::debug::breakpoints;
 use crate::exceptions::{self, Fault, vector};
 use crate::insn::{info, mode};
+use crate::machine::TELL_EPOCH;
 use crate::regs::flag;
 use crate::state::cr4;
 use crate::{Cpu, vcpu};
-use std::collections::HashSet;
 use understudy_engine::arch::{AccessKind, Fetch, Frame, Target};
 use understudy_engine::emit::{Align, Mem, Stop};
+use understudy_engine::request::FLUSH_STORES;
 use walk::{Access, Failure, Page, Use};
 
 const PAGE: u64 = 4096;
@@ -46,20 +48,23 @@ pub struct MmuState {
     spaces: Vec<u16>,
     /// Lowest and highest linear address in a large page, in either half of the address space.
     large: [Option<(u64, u64)>; 2],
-    /// Guest-physical pages that code was fetched from.
-    code: HashSet<u64>,
     /// [`understudy_memory::GuestMemory::generation`] when slots were last looked at.
     generation: u64,
 }
 
 /// Whether a linear address is canonical (SDM vol. 1, 3.3.7.1).
 pub fn canonical(cpu: &Cpu, address: u64) -> bool {
+    to_canonical(cpu, address) == address
+}
+
+/// The canonical address with these low bits.
+pub(crate) fn to_canonical(cpu: &Cpu, address: u64) -> u64 {
     let unused = if cpu.state.cr4 & cr4::LA57 != 0 {
         7
     } else {
         16
     };
-    ((address << unused) as i64 >> unused) as u64 == address
+    ((address << unused) as i64 >> unused) as u64
 }
 
 /// Brings the context of the engine's TLB up to date with the address space, CPL and AC.
@@ -129,7 +134,6 @@ pub(crate) fn flush_requested(cpu: &mut Cpu) {
     flush(cpu);
     let generation = cpu.state.memory.generation();
     if std::mem::replace(&mut cpu.state.mmu.generation, generation) != generation {
-        cpu.state.mmu.code.clear();
         cpu.new_epoch();
     }
 }
@@ -166,6 +170,8 @@ pub(crate) fn fail(cpu: &mut Cpu, address: u64, failure: Failure) -> Stop {
 
 /// [`understudy_engine::arch::Arch::fetch`].
 pub(crate) fn fetch(cpu: &mut Cpu) -> Result<Fetch, Stop> {
+    // A breakpoint comes before the fault of the fetch, after which RF would keep it away.
+    breakpoints::code(cpu)?;
     let mut cache = true;
     if cpu.state.mode & mode::CODE64 != 0 {
         if !canonical(cpu, cpu.pc) {
@@ -182,16 +188,33 @@ pub(crate) fn fetch(cpu: &mut Cpu) -> Result<Fetch, Stop> {
     let Some(memory) = cpu.state.memory.lookup(physical) else {
         return Err(vcpu::internal_error(cpu));
     };
-    if cpu.state.mmu.code.insert(physical & !(PAGE - 1)) {
-        // It may be in the TLB for stores.
-        cpu.tlb().clear_stores();
-    }
+    publish_code(cpu, physical);
     Ok(Fetch {
         host: memory.host,
         physical: physical & !(PAGE - 1),
-        careful: false,
+        careful: breakpoints::careful(cpu, address),
         cache,
     })
+}
+
+/// Has stores to a page seen from now on, before code is read from it.
+pub(crate) fn publish_code(cpu: &mut Cpu, physical: u64) {
+    let (machine, me) = (cpu.state.machine.clone(), cpu.state.peer.index());
+    let new = machine.publish_code(me, physical & !(PAGE - 1), || {
+        if cpu.requests().take(FLUSH_STORES) != 0 {
+            cpu.tlb().clear_stores();
+        }
+    });
+    if new {
+        // It may be in the TLB for stores.
+        cpu.tlb().clear_stores();
+    }
+}
+
+/// The instruction at hand stores over code: this vCPU notices at once, the others when it is over.
+fn code_written(cpu: &mut Cpu) {
+    cpu.code_written();
+    cpu.requests().post(TELL_EPOCH);
 }
 
 /// The guest-physical address of an instruction's byte, or its page fault.
@@ -210,7 +233,7 @@ pub(crate) fn check_access(
     address: u64,
     bytes: u64,
     mem: Mem,
-    _: AccessKind,
+    kind: AccessKind,
 ) -> Result<(), Stop> {
     if cpu.state.mode & mode::CODE64 != 0 {
         let last = address.wrapping_add(bytes - 1);
@@ -221,10 +244,13 @@ pub(crate) fn check_access(
         }
     }
     let aligned = address & (bytes - 1) == 0;
+    if mem.info & info::VECTOR != 0 && !aligned {
+        return Err(exceptions::raise(cpu, Fault::with_code(vector::GP, 0)));
+    }
     if mem.align == Align::Natural && cpu.state.mode & mode::ALIGNED != 0 && !aligned {
         return Err(exceptions::raise(cpu, Fault::with_code(vector::AC, 0)));
     }
-    Ok(())
+    breakpoints::data(cpu, address, bytes, mem, kind)
 }
 
 /// [`understudy_engine::arch::Arch::translate`].
@@ -260,10 +286,10 @@ pub(crate) fn translate(
     } else {
         !slot.logging
     };
-    let free = !memory.host_is_changing();
-    let code = cpu.state.mmu.code.contains(&(physical & !(PAGE - 1)));
-    if code && kind.writes() {
-        cpu.code_written();
+    let free = !memory.host_is_changing() && !breakpoints::watched(cpu, address);
+    let code = kind.writes() && cpu.state.machine.holds_code(physical & !(PAGE - 1));
+    if code {
+        code_written(cpu);
     }
     Ok(Target::Memory(Frame {
         host: slot.host,
@@ -326,8 +352,8 @@ pub(crate) fn system_write_level(
         at = at.wrapping_add(part.len() as u64);
     }
     for (physical, part) in parts {
-        if cpu.state.mmu.code.contains(&(physical & !(PAGE - 1))) {
-            cpu.code_written();
+        if cpu.state.machine.holds_code(physical & !(PAGE - 1)) {
+            code_written(cpu);
         }
         let written = cpu.state.memory.write(physical, part);
         written.map_err(|error| SystemFailure(address, error.into()))?;

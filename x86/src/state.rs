@@ -3,18 +3,24 @@
 use crate::Cpu;
 use crate::cpuid;
 use crate::debug::DebugState;
+use crate::events::EventState;
 use crate::exit::Exit;
 use crate::fp;
 use crate::fpu::Fpu;
+use crate::hypercalls::Hypercall;
 use crate::insn::mode;
 use crate::interrupts::{self, InterruptState};
-use crate::io::Pending;
+use crate::io::{Input, Pending};
+use crate::machine::Machine;
 use crate::mmu::{self, MmuState};
 use crate::msrs::Msrs;
+use crate::msrs::exits::{self, MsrExits};
+use crate::quirks::Quirks;
 use crate::regs::{self, flag};
 use crate::segments::{Segment, Table, rights, seg};
 use crate::tsc::Tsc;
 use crate::vcpu::Devices;
+use crate::vcpu::peer::Peer;
 use std::sync::Arc;
 use understudy_memory::GuestMemory;
 
@@ -110,6 +116,10 @@ pub mod xcr0 {
 
 /// Everything of a vCPU that the engine does not know.
 pub struct State {
+    /// What it is a vCPU of.
+    pub machine: Arc<Machine>,
+    /// The vCPU as others reach it.
+    pub peer: Arc<Peer>,
     /// The guest's memory.
     pub memory: Arc<GuestMemory>,
     /// The bits of RFLAGS that [`flag::HELD`] has; the others are in slots.
@@ -140,7 +150,7 @@ pub struct State {
     pub xcr0: u64,
     /// PKRU.
     pub pkru: u32,
-    /// MXCSR.
+    /// MXCSR. [`changed`] is to be called after.
     pub mxcsr: u32,
     /// The x87 and MMX.
     pub fpu: Fpu,
@@ -148,6 +158,14 @@ pub struct State {
     pub tsc_aux: u32,
     /// Model-specific registers that are storage.
     pub msrs: Msrs,
+    /// What user space sees of accesses of model-specific registers.
+    pub msr_exits: MsrExits,
+    /// The one that it has to complete.
+    pub(crate) msr_pending: Option<exits::Pending>,
+    /// KVM's quirks.
+    pub quirks: Quirks,
+    /// The hypercalls that there are.
+    pub hypercall: Option<Hypercall>,
     /// What CPUID gives.
     pub cpuid: Vec<cpuid::Entry>,
     /// Current privilege level.
@@ -158,14 +176,18 @@ pub struct State {
     pub mmu: MmuState,
     /// The time stamp counter.
     pub tsc: Tsc,
-    /// Single stepping.
+    /// Debug registers, breakpoints, single stepping.
     pub debug: DebugState,
+    /// Events that user space has queued.
+    pub events: EventState,
     /// Interrupts that wait.
     pub interrupts: InterruptState,
     /// Accesses of devices under way.
     pub(crate) devices: Devices,
     /// The access of a port that user space has to complete.
     pub(crate) io: Option<Pending>,
+    /// What it has given for an INS.
+    pub(crate) input: Input,
     /// An instruction is being run without its LOCK prefix.
     pub(crate) unlocked: bool,
     /// Why [`understudy_engine::run::Engine::run`] was left.
@@ -174,7 +196,7 @@ pub struct State {
 
 impl State {
     /// The state after reset, with paging and protection off (SDM vol. 3A, table 10-1).
-    pub fn new(memory: Arc<GuestMemory>) -> State {
+    pub fn new(machine: Arc<Machine>, peer: Arc<Peer>) -> State {
         let real = Segment {
             selector: 0,
             base: 0,
@@ -195,7 +217,9 @@ impl State {
             rights: rights::P | kind,
         };
         State {
-            memory,
+            memory: machine.memory.clone(),
+            machine,
+            peer,
             rflags: 0,
             segments,
             ldtr: system(rights::LDT),
@@ -220,15 +244,21 @@ impl State {
             fpu: Fpu::default(),
             tsc_aux: 0,
             msrs: Msrs::default(),
+            msr_exits: MsrExits::default(),
+            msr_pending: None,
+            quirks: Quirks::default(),
+            hypercall: None,
             cpuid: Vec::new(),
             cpl: 0,
             mode: 0,
             mmu: MmuState::default(),
             tsc: Tsc::default(),
             debug: DebugState::default(),
+            events: EventState::default(),
             interrupts: InterruptState::default(),
             devices: Devices::default(),
             io: None,
+            input: Input::default(),
             unlocked: false,
             exit: None,
         }
@@ -278,6 +308,8 @@ fn block_mode(state: &State) -> u32 {
     }
     let avx = xcr0::SSE | xcr0::AVX;
     let xsave = state.cr4 & cr4::OSXSAVE != 0;
+    let masks = u32::from(fp::ALL) << fp::mxcsr::MASKS_SHIFT;
+    let controls = state.mxcsr & !u32::from(fp::ALL);
     for (on, bit) in [
         (state.cr0 & cr0::EM != 0, mode::EM),
         (state.cr0 & cr0::TS != 0, mode::TS),
@@ -286,6 +318,8 @@ fn block_mode(state: &State) -> u32 {
         (xsave, mode::XSAVE),
         (xsave && state.xcr0 & avx == avx, mode::AVX),
         (x87_waits(state), mode::X87_PENDING),
+        (controls & masks == masks, mode::SSE_MASKED),
+        (controls == masks, mode::SSE_PLAIN),
     ] {
         if on {
             result |= bit;
@@ -302,9 +336,13 @@ pub(crate) fn x87_waits(state: &State) -> bool {
 }
 
 /// To be called when anything has changed that decoding, emitted code or the rights of accesses
-/// depend on: control registers, segments, CPL, RFLAGS.
+/// depend on: control registers, segments, CPL, RFLAGS, MXCSR.
 pub fn changed(cpu: &mut Cpu) {
     cpu.state.mode = block_mode(&cpu.state);
+    cpu.set_slot(
+        regs::PRECISION,
+        u64::from(cpu.state.mxcsr as u8 & fp::PE != 0),
+    );
     mmu::update_context(cpu);
     interrupts::look(cpu);
 }

@@ -10,23 +10,25 @@
 //! with the data that user space has given; it may read several times, so all of it is kept until the
 //! instruction is over. One that writes goes on to its end, and the vCPU leaves after it.
 
-use crate::debug;
-use crate::exit::{EMULATION, Exit, Mmio};
-use crate::insn::complete_in;
+pub mod peer;
+
+use crate::debug::guest::{self, Busy, GuestDebug};
+use crate::debug::registers::{self, DebugRegs};
+use crate::events::{self, Events};
+use crate::exit::{EMULATION, Exit, Mmio, VMRUN_INVALID};
 use crate::interrupts::{self, Shadow};
-use crate::io::Pending;
+use crate::io;
+use crate::machine::{LEAVE, Machine, NEW_EPOCH, TELL_EPOCH};
 use crate::mmu;
+use crate::msrs::exits;
 use crate::state::{self, State};
-use crate::{Cpu, X86};
+use crate::{Cpu, X86, debug};
+use peer::Peer;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use understudy_engine::emit::{Mem, Stop};
-use understudy_engine::request::{ARCH_SHIFT, EXIT, FLUSH_STORES, FLUSH_TLB, INTERRUPT, Requests};
+use understudy_engine::request::{EXIT, FLUSH_STORES, FLUSH_TLB, INTERRUPT};
 use understudy_engine::run::Engine;
-use understudy_memory::GuestMemory;
-
-/// The request that there is an exit to be made.
-const LEAVE: u32 = 1 << ARCH_SHIFT;
 
 /// The accesses of devices of the instruction at hand.
 #[derive(Debug, Default)]
@@ -48,9 +50,11 @@ pub struct Vcpu {
 }
 
 impl Vcpu {
-    /// A vCPU of a machine with this memory, as it is after reset.
-    pub fn new(memory: Arc<GuestMemory>) -> Vcpu {
-        let mut engine = Engine::new(State::new(memory), Arc::new(Requests::new()));
+    /// The vCPU of number `id` (`KVM_CREATE_VCPU`), added to its machine, as it is after reset.
+    pub fn new(machine: &Arc<Machine>, id: u32) -> Vcpu {
+        let peer = machine.add(id);
+        let requests = peer.requests().clone();
+        let mut engine = Engine::new(State::new(machine.clone(), peer), requests);
         reset(&mut engine.cpu);
         Vcpu {
             engine,
@@ -68,12 +72,22 @@ impl Vcpu {
         &mut self.engine.cpu
     }
 
+    /// The vCPU as other threads reach it.
+    pub fn peer(&self) -> &Arc<Peer> {
+        &self.engine.cpu.state.peer
+    }
+
     /// Runs the guest until there is something for user space to do.
     pub fn run(&mut self) -> Exit {
         let devices = &mut self.engine.cpu.state.devices;
         devices.taken = 0;
         if let Some(next) = devices.written.pop_front() {
             return Exit::Mmio(next);
+        }
+        if guest::refused(&self.engine.cpu) {
+            return Exit::FailEntry {
+                reason: VMRUN_INVALID,
+            };
         }
         self.engine.run();
         let exit = self.engine.cpu.state.exit.take();
@@ -119,16 +133,20 @@ impl Vcpu {
     }
 
     /// Completes the access of the last [`Exit::Io`]: an IN with what user space has put into `data`.
-    /// Does nothing if none is open.
+    /// Does nothing if none is open, or if RIP has changed since.
     pub fn complete_io(&mut self, data: u64) {
-        let cpu = &mut self.engine.cpu;
-        if let Some(Pending { io, length }) = cpu.state.io.take() {
-            if io.is_in {
-                complete_in(cpu, io.size, data);
-            }
-            cpu.pc = cpu.pc.wrapping_add(length);
-            debug::completed(cpu);
-        }
+        self.complete_io_elements(&data.to_le_bytes());
+    }
+
+    /// The same with all elements that an INS has asked for, one after the other.
+    pub fn complete_io_elements(&mut self, data: &[u8]) {
+        io::complete(&mut self.engine.cpu, data);
+    }
+
+    /// Completes the access of the last [`Exit::Rdmsr`] or [`Exit::Wrmsr`]: with a #GP for the guest if
+    /// user space has set `error`, or with the `data` that a read gives. Does nothing if none is open.
+    pub fn complete_msr(&mut self, error: bool, data: u64) {
+        exits::complete(&mut self.engine.cpu, error, data);
     }
 
     /// Completes the read of the last [`Exit::Mmio`] with what user space has put into `data`; does
@@ -139,6 +157,50 @@ impl Vcpu {
             let devices = &mut self.engine.cpu.state.devices;
             devices.read.push((mmio.address, value));
         }
+    }
+}
+
+/// Registers as the KVM API has them.
+impl Vcpu {
+    /// `KVM_SET_GUEST_DEBUG`.
+    pub fn set_guest_debug(&mut self, wanted: &GuestDebug) -> Result<(), Busy> {
+        guest::set(&mut self.engine.cpu, wanted)
+    }
+
+    /// `KVM_GET_DEBUGREGS`.
+    pub fn debugregs(&self) -> DebugRegs {
+        registers::get(&self.engine.cpu)
+    }
+
+    /// `KVM_SET_DEBUGREGS`; false for `EINVAL`.
+    #[must_use]
+    pub fn set_debugregs(&mut self, wanted: &DebugRegs) -> bool {
+        registers::set(&mut self.engine.cpu, wanted)
+    }
+
+    /// `KVM_GET_VCPU_EVENTS`.
+    pub fn events(&mut self) -> Events {
+        events::get(&mut self.engine.cpu)
+    }
+
+    /// `KVM_SET_VCPU_EVENTS`; false for `EINVAL`.
+    #[must_use]
+    pub fn set_events(&mut self, wanted: &Events) -> bool {
+        events::set(&mut self.engine.cpu, wanted)
+    }
+
+    /// RFLAGS as `KVM_GET_REGS` gives them: without the TF of user space's own single steps.
+    pub fn rflags(&self) -> u64 {
+        guest::flags(&self.engine.cpu)
+    }
+
+    /// RIP and RFLAGS as `KVM_SET_REGS` sets them, after the other registers. An exception that has not
+    /// been injected yet is dropped.
+    pub fn set_rip_and_rflags(&mut self, rip: u64, rflags: u64) {
+        let cpu = &mut self.engine.cpu;
+        state::set_rip(cpu, rip);
+        guest::set_flags(cpu, rflags);
+        events::registers_set(cpu);
     }
 }
 
@@ -153,9 +215,13 @@ fn reset(cpu: &mut Cpu) {
 /// Whether the instruction at hand is to be run by itself.
 #[inline(always)]
 pub(crate) fn stepping(cpu: &Cpu) -> bool {
-    debug::stepping(cpu)
-        || !cpu.state.devices.read.is_empty()
-        || cpu.state.interrupts.shadow != Shadow::None
+    debug::stepping(cpu) || unsettled(cpu)
+}
+
+/// Whether something is to be done after the instruction at hand.
+#[inline(always)]
+pub(crate) fn unsettled(cpu: &Cpu) -> bool {
+    !cpu.state.devices.read.is_empty() || cpu.state.interrupts.shadow != Shadow::None
 }
 
 /// [`understudy_engine::arch::Arch::after_insn`].
@@ -172,7 +238,15 @@ pub(crate) fn after_insn(cpu: &mut Cpu, stop: Option<Stop>) {
 /// [`understudy_engine::arch::Arch::service`].
 pub(crate) fn service(cpu: &mut Cpu) -> Result<(), Stop> {
     let requests = cpu.requests().clone();
-    let taken = requests.take(EXIT | FLUSH_TLB | FLUSH_STORES | INTERRUPT | LEAVE);
+    let epochs = NEW_EPOCH | TELL_EPOCH;
+    let taken = requests.take(EXIT | FLUSH_TLB | FLUSH_STORES | INTERRUPT | LEAVE | epochs);
+    if taken & TELL_EPOCH != 0 {
+        let me = cpu.state.peer.index();
+        cpu.state.machine.broadcast(Some(me), NEW_EPOCH);
+    }
+    if taken & NEW_EPOCH != 0 {
+        cpu.new_epoch();
+    }
     if taken & FLUSH_TLB != 0 {
         mmu::flush_requested(cpu);
     }
@@ -185,15 +259,18 @@ pub(crate) fn service(cpu: &mut Cpu) -> Result<(), Stop> {
         cpu.state.exit = Some(Exit::Mmio(mmio));
         return Err(Stop::Exit);
     }
+    if cpu.state.exit.is_some() {
+        // A signal is looked at by the next run.
+        requests.post(taken & (EXIT | INTERRUPT));
+        return Err(Stop::Exit);
+    }
     if taken & EXIT != 0 {
         cpu.state.exit = Some(Exit::Interrupted);
         requests.post(taken & INTERRUPT);
         return Err(Stop::Exit);
     }
-    if cpu.state.exit.is_some() {
-        return Err(Stop::Exit);
-    }
     debug::service(cpu)?;
+    events::service(cpu)?;
     interrupts::service(cpu)
 }
 
@@ -213,6 +290,7 @@ fn mmio(address: u64, mem: Mem, written: Option<u64>) -> Mmio {
 
 /// [`understudy_engine::arch::Arch::device_load`].
 pub(crate) fn device_load(cpu: &mut Cpu, address: u64, mem: Mem) -> Result<u64, Stop> {
+    debug::by_emulator(cpu)?;
     let devices = &mut cpu.state.devices;
     if let Some((at, value)) = devices.read.get(devices.taken).copied()
         && at == address
@@ -228,6 +306,8 @@ pub(crate) fn device_load(cpu: &mut Cpu, address: u64, mem: Mem) -> Result<u64, 
 
 /// [`understudy_engine::arch::Arch::device_store`].
 pub(crate) fn device_store(cpu: &mut Cpu, address: u64, value: u64, mem: Mem) -> Result<(), Stop> {
+    debug::by_emulator(cpu)?;
+    debug::device_written(cpu);
     let written = mmio(address, mem, Some(value));
     cpu.state.devices.written.push_back(written);
     cpu.requests().post(LEAVE);

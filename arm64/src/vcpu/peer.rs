@@ -2,11 +2,10 @@
 //! handler.
 
 use crate::machine::POWER;
-use rustix::thread::futex;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 use understudy_engine::request::{EXIT, INTERRUPT, Requests};
+use understudy_engine::sleep::Sleeper;
 
 /// Whether a vCPU runs (KVM API 4.38, "KVM_GET_MP_STATE").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,24 +54,9 @@ pub struct Peer {
     entry: Mutex<Option<Entry>>,
     /// Whether there is an entry.
     entering: AtomicBool,
-    /// Counts what may have woken the vCPU; it sleeps on this.
-    events: AtomicU32,
-    /// Whether somebody has to wake it: it sleeps, or looks whether it is to.
-    dozing: AtomicBool,
+    /// Where it sleeps.
+    sleeper: Sleeper,
 }
-
-/// How a sleep ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Woken {
-    /// By an event, or the time is over: look again.
-    Event,
-    /// By a signal to the thread.
-    Signal,
-}
-
-/// A number of [`Peer`]'s events: see [`Peer::sleep`].
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Seen(u32);
 
 impl Peer {
     /// A vCPU that is to be run and has no interrupts.
@@ -86,8 +70,7 @@ impl Peer {
             state: AtomicU8::new(MpState::Runnable as u8),
             entry: Mutex::new(None),
             entering: AtomicBool::new(false),
-            events: AtomicU32::new(0),
-            dozing: AtomicBool::new(false),
+            sleeper: Sleeper::new(),
         }
     }
 
@@ -109,7 +92,7 @@ impl Peer {
     /// Makes a request, and wakes the vCPU if it sleeps. Safe in a signal handler.
     pub fn post(&self, bits: u32) {
         self.requests.post(bits);
-        self.wake();
+        self.sleeper.wake();
     }
 
     /// Has [`crate::vcpu::Vcpu::run`] return [`crate::exit::Exit::Interrupted`] as soon as it can,
@@ -118,41 +101,9 @@ impl Peer {
         self.post(EXIT);
     }
 
-    fn wake(&self) {
-        // In this order, and the other way round in `seen`: either this sees that it dozes, or it
-        // sees this event.
-        self.events.fetch_add(1, Ordering::SeqCst);
-        if !self.dozing.load(Ordering::SeqCst) {
-            return;
-        }
-        // Nobody waits, or the wait ends: there is no failure that matters.
-        let _ = futex::wake(&self.events, futex::Flags::PRIVATE, u32::MAX >> 1);
-    }
-
-    /// What to hand to [`Peer::sleep`], taken before looking whether there is reason to. Who then
-    /// does not sleep says [`Peer::awake`].
-    pub(crate) fn seen(&self) -> Seen {
-        self.dozing.store(true, Ordering::SeqCst);
-        Seen(self.events.load(Ordering::SeqCst))
-    }
-
-    /// Sleeps until something happens after `seen` was taken, at most for `time`.
-    pub(crate) fn sleep(&self, seen: Seen, time: Option<Duration>) -> Woken {
-        // A wait without timeout would go on after a signal whose handler has SA_RESTART.
-        let time = time.unwrap_or(Duration::from_secs(3600));
-        let time = futex::Timespec {
-            tv_sec: time.as_secs().min(3600) as i64,
-            tv_nsec: time.subsec_nanos().into(),
-        };
-        match futex::wait(&self.events, futex::Flags::PRIVATE, seen.0, Some(&time)) {
-            Err(rustix::io::Errno::INTR) => Woken::Signal,
-            _ => Woken::Event,
-        }
-    }
-
-    /// There is no sleep to be woken from any more.
-    pub(crate) fn awake(&self) {
-        self.dozing.store(false, Ordering::SeqCst);
+    /// Where it sleeps.
+    pub(crate) fn sleeper(&self) -> &Sleeper {
+        &self.sleeper
     }
 
     /// MPIDR_EL1.
@@ -268,23 +219,5 @@ mod tests {
         assert_eq!(peer.mp_state(), MpState::Runnable);
         assert_eq!(peer.take_entry(), Some(entry));
         assert_eq!(peer.take_entry(), None);
-    }
-
-    #[test]
-    fn an_event_after_the_look_ends_the_sleep() {
-        let peer = Arc::new(Peer::new(0, 0));
-        let seen = peer.seen();
-        peer.kick();
-        // The event was before the sleep, which does not begin then.
-        assert_eq!(peer.sleep(seen, None), Woken::Event);
-        let seen = peer.seen();
-        let waker = {
-            let peer = peer.clone();
-            std::thread::spawn(move || peer.post(INTERRUPT))
-        };
-        assert_eq!(peer.sleep(seen, None), Woken::Event);
-        waker.join().expect("the waker ends");
-        let nothing = peer.sleep(peer.seen(), Some(Duration::from_micros(10)));
-        assert_eq!(nothing, Woken::Event);
     }
 }

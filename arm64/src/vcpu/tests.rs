@@ -3,11 +3,12 @@
 
 use super::*;
 use crate::exit::SystemEvent;
-use crate::machine::{Bus, Settings};
+use crate::machine::Settings;
 use crate::smccc::{self, Conduit};
 use crate::state::pstate;
 use std::sync::Mutex;
 use understudy_abi::arm64::psci::*;
+use understudy_engine::bus::Bus;
 use understudy_engine::emit::Size;
 use understudy_memory::{GuestMemory, Limits, UserRegion};
 
@@ -220,11 +221,11 @@ fn an_access_without_syndrome_is_the_machines_choice() {
 struct Device(Mutex<Vec<u8>>);
 
 impl Bus for Device {
-    fn read(&self, vcpu: usize, address: u64, data: &mut [u8]) -> bool {
+    fn read(&self, vcpu: usize, _: Space, address: u64, data: &mut [u8]) -> bool {
         data.fill(0x5a + vcpu as u8);
         address == HOLE
     }
-    fn write(&self, _: usize, address: u64, data: &[u8]) -> bool {
+    fn write(&self, _: usize, _: Space, address: u64, data: &[u8]) -> bool {
         if address == HOLE {
             self.0.lock().unwrap().extend_from_slice(data);
         }

@@ -8,10 +8,11 @@ use super::bits::Count;
 use super::shift::Shift;
 use super::string::{Op, Repeat};
 use super::{Loc, NO_REG, Operands, RIP, mode, operand};
+use super::{bcd, debug, features, inspect, machine, ports, segments, wait};
 use super::{
     bits, bmi, control, controls, exchange, moves, muldiv, page_end, shift, stack, string, system,
 };
-use super::{inspect, machine, refuse, segments, x87, xsave};
+use super::{refuse, x87, xsave};
 use crate::X86;
 use crate::fpu::Needs;
 use crate::segments::seg;
@@ -35,6 +36,7 @@ const NOTHING: Operands = Operands {
     address: 3,
     size: 3,
     length: 0,
+    simd: super::simd::NONE,
 };
 
 /// Decodes, if the bytes are there.
@@ -281,6 +283,9 @@ fn absent() -> Definition {
 /// The semantics of an instruction, and its operands as they have them.
 fn choose(mode: u32, insn: &Instruction, mut o: Operands) -> (Definition, Operands) {
     use Mnemonic as M;
+    if let Some(chosen) = super::simd::choose(mode, insn, o) {
+        return chosen;
+    }
     let lock = insn.has_lock_prefix();
     let size = o.size;
     let def = match insn.mnemonic() {
@@ -316,6 +321,16 @@ fn choose(mode: u32, insn: &Instruction, mut o: Operands) -> (Definition, Operan
             o.imm = control_register(insn, 0).unwrap_or(0);
             o.size = default_address(mode).max(2);
             existing(o.imm, def!(X86, "MOV CR", controls::to_control, ends))
+        }
+        M::Mov if debug_register(insn, 1).is_some() => {
+            o.imm = debug_register(insn, 1).unwrap_or(0);
+            o.size = default_address(mode).max(2);
+            def!(X86, "MOV DR", debug::from_register)
+        }
+        M::Mov if debug_register(insn, 0).is_some() => {
+            o.imm = debug_register(insn, 0).unwrap_or(0);
+            o.size = default_address(mode).max(2);
+            def!(X86, "MOV DR", debug::to_register, ends)
         }
         M::Mov if segment_register(insn, 1).is_some() => {
             o.imm = segment_register(insn, 1).unwrap_or(0);
@@ -367,6 +382,8 @@ fn choose(mode: u32, insn: &Instruction, mut o: Operands) -> (Definition, Operan
             o.size = stack_operand(insn, M::Iret, M::Iretd);
             def!(X86, "IRET", segments::interrupt_return, ends)
         }
+        M::Sysenter => def!(X86, "SYSENTER", segments::system_enter, ends),
+        M::Sysexit | M::Sysexitq => def!(X86, "SYSEXIT", segments::system_leave, ends),
         M::Syscall => def!(X86, "SYSCALL", segments::system_call, ends),
         M::Sysret | M::Sysretq => {
             o.size = if insn.mnemonic() == M::Sysretq { 3 } else { 2 };
@@ -399,6 +416,8 @@ fn choose(mode: u32, insn: &Instruction, mut o: Operands) -> (Definition, Operan
         M::Verw => def!(X86, "VERW", inspect::verify, [true]),
         M::Rdmsr => def!(X86, "RDMSR", machine::rdmsr, ends),
         M::Wrmsr => def!(X86, "WRMSR", machine::wrmsr, ends),
+        M::Vmcall => def!(X86, "VMCALL", machine::vmcall, ends),
+        M::Vmmcall => def!(X86, "VMMCALL", machine::vmmcall, ends),
         M::Cpuid => def!(X86, "CPUID", machine::cpuid, ends),
         M::In => {
             o.c = o.b;
@@ -408,6 +427,16 @@ fn choose(mode: u32, insn: &Instruction, mut o: Operands) -> (Definition, Operan
             o.size = log2(bytes(insn, 1));
             o.c = o.a;
             def!(X86, "OUT", machine::port, [false], ends)
+        }
+        M::Insb | M::Insw | M::Insd | M::Outsb | M::Outsw | M::Outsd => {
+            o.size = log2(insn.memory_size().size());
+            let input = matches!(insn.mnemonic(), M::Insb | M::Insw | M::Insd);
+            match (input, insn.has_rep_prefix() || insn.has_repne_prefix()) {
+                (true, true) => def!(X86, "INS", ports::string, [true, true], ends),
+                (true, false) => def!(X86, "INS", ports::string, [true, false], ends),
+                (false, true) => def!(X86, "OUTS", ports::string, [false, true], ends),
+                (false, false) => def!(X86, "OUTS", ports::string, [false, false], ends),
+            }
         }
         M::Clts => def!(X86, "CLTS", controls::clts, ends),
         M::Lmsw => def!(X86, "LMSW", controls::lmsw, ends),
@@ -502,6 +531,15 @@ fn choose(mode: u32, insn: &Instruction, mut o: Operands) -> (Definition, Operan
             o.size = if insn.mnemonic() == M::Popa { 1 } else { 2 };
             def!(X86, "POPA", stack::all, [true])
         }
+        M::Aaa => def!(X86, "AAA", bcd::adjust, [false, false]),
+        M::Aas => def!(X86, "AAS", bcd::adjust, [false, true]),
+        M::Daa => def!(X86, "DAA", bcd::adjust, [true, false]),
+        M::Das => def!(X86, "DAS", bcd::adjust, [true, true]),
+        M::Aam => def!(X86, "AAM", bcd::digits, [true]),
+        M::Aad => def!(X86, "AAD", bcd::digits, [false]),
+        M::Bound => def!(X86, "BOUND", bcd::bound),
+        M::Arpl => def!(X86, "ARPL", bcd::arpl),
+        M::Salc => def!(X86, "SALC", bcd::salc),
         M::Into => def!(X86, "INTO", control::into, ends),
         M::Pushf | M::Pushfd | M::Pushfq => {
             o.size = stack_operand(insn, M::Pushf, M::Pushfd);
@@ -545,10 +583,8 @@ fn choose(mode: u32, insn: &Instruction, mut o: Operands) -> (Definition, Operan
         }
         _ if insn.is_jcc_short_or_near() => control::conditional(condition(insn)),
         M::Int => def!(X86, "INT", control::int, ends),
-        M::Int3 => {
-            o.imm = 3;
-            def!(X86, "INT3", control::int, ends)
-        }
+        M::Int3 => def!(X86, "INT3", debug::int3, ends),
+        M::Int1 => def!(X86, "INT1", debug::int1, ends),
 
         M::Clc => def!(X86, "CLC", system::set_carry, [false]),
         M::Stc => def!(X86, "STC", system::set_carry, [true]),
@@ -576,6 +612,14 @@ fn choose(mode: u32, insn: &Instruction, mut o: Operands) -> (Definition, Operan
         | M::Cldemote => def!(X86, "NOP", system::nop),
         M::Lfence | M::Mfence | M::Sfence => def!(X86, "FENCE", system::fence),
         M::Clflush | M::Clflushopt | M::Clwb => def!(X86, "CLFLUSH", system::cache_line),
+        M::Monitor => {
+            o.address = monitor_address(insn, mode);
+            o.via = operand::via(mode, segment(insn.segment_prefix()));
+            def!(X86, "MONITOR", wait::monitor)
+        }
+        M::Mwait => def!(X86, "MWAIT", wait::mwait, ends),
+        M::Rdpmc => def!(X86, "RDPMC", wait::rdpmc, ends),
+        M::Rdpid => def!(X86, "RDPID", wait::rdpid),
         M::Rdtsc => def!(X86, "RDTSC", system::time_stamp, [false]),
         M::Rdtscp => def!(X86, "RDTSCP", system::time_stamp, [true]),
         M::Rdrand | M::Rdseed => def!(X86, "RDRAND", system::random),
@@ -592,7 +636,7 @@ fn choose(mode: u32, insn: &Instruction, mut o: Operands) -> (Definition, Operan
                 };
                 string::definition(op, repeat, o.size)
             }
-            None => absent(),
+            None => features::refused(insn).unwrap_or_else(absent),
         },
     };
     (def, o)
@@ -602,6 +646,12 @@ fn choose(mode: u32, insn: &Instruction, mut o: Operands) -> (Definition, Operan
 fn control_register(insn: &Instruction, index: u32) -> Option<u64> {
     let register = insn.op_register(index);
     (insn.op_kind(index) == OpKind::Register && register.is_cr()).then(|| register.number() as u64)
+}
+
+/// The number of the debug register that is this operand.
+fn debug_register(insn: &Instruction, index: u32) -> Option<u64> {
+    let register = insn.op_register(index);
+    (insn.op_kind(index) == OpKind::Register && register.is_dr()).then(|| register.number() as u64)
 }
 
 /// The number of the segment register that is this operand.
@@ -634,6 +684,17 @@ fn existing(number: u64, def: Definition) -> Definition {
     match number {
         0 | 2 | 3 | 4 | 8 => def,
         _ => def!(X86, "(undefined)", system::undefined, ends),
+    }
+}
+
+/// The size of the address that MONITOR has in RAX.
+fn monitor_address(insn: &Instruction, mode: u32) -> u8 {
+    use iced_x86::Code;
+    match insn.code() {
+        Code::Monitorw => 1,
+        Code::Monitord => 2,
+        Code::Monitorq => 3,
+        _ => default_address(mode),
     }
 }
 

@@ -1,0 +1,124 @@
+//! What the vCPUs of a VM have in common.
+//!
+//! **Code.** Every vCPU may run what another one writes. The pages that any of them has fetched code
+//! from are known to all ([`Machine::publish_code`]): a store to one is seen, and the others compare
+//! their copies with memory before they go on ([`NEW_EPOCH`]), which is sooner than the architecture
+//! asks for (SDM vol. 3A, 9.1.3: cross-modifying code needs the other processor's cooperation).
+
+use crate::vcpu::peer::Peer;
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use understudy_engine::bus::Bus;
+use understudy_engine::request::{ARCH_SHIFT, FLUSH_STORES};
+use understudy_memory::GuestMemory;
+
+/// Request to a vCPU ([`understudy_engine::request`]): there is an exit to be made.
+pub const LEAVE: u32 = 1 << ARCH_SHIFT;
+/// Request to a vCPU: another one has written code, begin a new epoch.
+pub const NEW_EPOCH: u32 = 1 << (ARCH_SHIFT + 1);
+/// Request of a vCPU of itself: it has written code, which the others have to hear of.
+pub(crate) const TELL_EPOCH: u32 = 1 << (ARCH_SHIFT + 2);
+
+/// A VM as its processors see it.
+pub struct Machine {
+    /// Guest-physical memory.
+    pub memory: Arc<GuestMemory>,
+    /// Devices without exits.
+    pub bus: OnceLock<Arc<dyn Bus>>,
+    vcpus: RwLock<Vec<Arc<Peer>>>,
+    /// Guest-physical pages that code was fetched from.
+    code: RwLock<HashSet<u64>>,
+    /// Whether there is more than one vCPU.
+    parallel: AtomicBool,
+}
+
+impl Machine {
+    /// A machine without vCPUs.
+    pub fn new(memory: Arc<GuestMemory>) -> Arc<Machine> {
+        Arc::new(Machine {
+            memory,
+            bus: OnceLock::new(),
+            vcpus: RwLock::default(),
+            code: RwLock::default(),
+            parallel: AtomicBool::new(false),
+        })
+    }
+
+    /// The vCPUs, in the order of their making.
+    pub fn vcpus(&self) -> Vec<Arc<Peer>> {
+        self.vcpus
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Adds the vCPU of number `id`.
+    pub(crate) fn add(&self, id: u32) -> Arc<Peer> {
+        let mut vcpus = self.vcpus.write().unwrap_or_else(PoisonError::into_inner);
+        let peer = Arc::new(Peer::new(vcpus.len(), id));
+        vcpus.push(peer.clone());
+        self.parallel.store(vcpus.len() > 1, Ordering::SeqCst);
+        peer
+    }
+
+    /// Calls `f` with each vCPU, without a copy of the list.
+    pub(crate) fn each(&self, f: impl FnMut(&Arc<Peer>)) {
+        self.vcpus
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+            .for_each(f);
+    }
+
+    /// Makes a request of every vCPU but the one with this index.
+    pub fn broadcast(&self, me: Option<usize>, bits: u32) {
+        self.each(|peer| {
+            if Some(peer.index()) != me {
+                peer.requests().post(bits);
+            }
+        });
+    }
+
+    /// The same, and returns once each has taken it or is not running guest code. `idle` is called
+    /// meanwhile: it serves the caller's own requests of the same kind, so that two callers don't
+    /// wait for each other.
+    pub fn broadcast_and_wait(&self, me: Option<usize>, bits: u32, mut idle: impl FnMut()) {
+        self.broadcast(me, bits);
+        for peer in self.vcpus() {
+            if Some(peer.index()) != me {
+                peer.requests().post_and_wait(bits, &mut idle);
+            }
+        }
+    }
+
+    /// Whether code was fetched from a guest-physical page, which is given by its address.
+    pub(crate) fn holds_code(&self, page: u64) -> bool {
+        self.code
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains(&page)
+    }
+
+    /// Notes that the vCPU with this index is about to read code from a page. True if that is new:
+    /// no other vCPU stores to it unseen then any more, and the caller must forget its own stores.
+    pub(crate) fn publish_code(&self, me: usize, page: u64, idle: impl FnMut()) -> bool {
+        if self.holds_code(page) {
+            return false;
+        }
+        let mut code = self.code.write().unwrap_or_else(PoisonError::into_inner);
+        let new = code.insert(page);
+        drop(code);
+        if new && self.parallel.load(Ordering::SeqCst) {
+            self.broadcast_and_wait(Some(me), FLUSH_STORES, idle);
+        }
+        new
+    }
+}
+
+impl fmt::Debug for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Machine").finish_non_exhaustive()
+    }
+}
