@@ -219,8 +219,8 @@ fn invalid_opcodes_and_interrupts_are_delivered() {
 
 #[test]
 fn what_is_not_there_yet_is_an_internal_error() {
-    // fninit
-    let end = Bare::both(&[0xdb, 0xe3], |_| ());
+    // extrq xmm0, xmm1
+    let end = Bare::both(&[0x66, 0x0f, 0x79, 0xc1], |_| ());
     assert_eq!(end.exit, Some(Exit::InternalError { suberror: 1 }));
     assert_eq!(end.rip(), CODE);
 }
