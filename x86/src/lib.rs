@@ -11,6 +11,7 @@ pub mod exit;
 pub mod features;
 pub mod fp;
 pub mod fpu;
+mod halves;
 pub mod hypercalls;
 pub mod insn;
 pub mod interrupts;
@@ -101,7 +102,7 @@ impl Arch for X86 {
         if kind == AccessKind::Atomic {
             return locked::run_without(cpu);
         }
-        vcpu::internal_error(cpu)
+        halves::run(cpu)
     }
 
     fn service(cpu: &mut Cpu) -> Result<(), Stop> {

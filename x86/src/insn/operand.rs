@@ -188,11 +188,19 @@ pub fn store<E: Emit<Arch = X86>>(
     e.store(address, value, mem)
 }
 
-/// How 16 bytes are accessed: `aligned` if an address that is no multiple of 16 is #GP.
+/// How 16 bytes are accessed.
+#[derive(Clone, Copy, Debug)]
+pub struct Pair {
+    /// An address that is no multiple of 16 is #GP.
+    pub aligned: bool,
+    /// By two accesses, as a device takes them.
+    pub split: bool,
+}
+
 #[inline(always)]
-fn pair_access<E: Emit<Arch = X86>>(e: &E, via: u8, order: Order, aligned: bool) -> Mem {
+fn pair_access<E: Emit<Arch = X86>>(e: &E, via: u8, order: Order, pair: Pair) -> Mem {
     let mut mem = access(e, 3, via, order, 0);
-    if aligned {
+    if pair.aligned && !pair.split {
         mem = mem.aligned();
         mem.info |= info::VECTOR;
     }
@@ -205,9 +213,14 @@ pub fn load_pair<E: Emit<Arch = X86>>(
     e: &mut E,
     address: E::Val,
     via: u8,
-    aligned: bool,
+    pair: Pair,
 ) -> Result<(E::Val, E::Val), E::Stop> {
-    let mem = pair_access(e, via, LOAD_ORDER, aligned);
+    let mem = pair_access(e, via, LOAD_ORDER, pair);
+    if pair.split {
+        let low = e.load(address, mem)?;
+        let next = e.add_imm(address, 8);
+        return Ok((low, e.load(next, mem)?));
+    }
     e.load_pair(address, mem)
 }
 
@@ -218,9 +231,14 @@ pub fn store_pair<E: Emit<Arch = X86>>(
     address: E::Val,
     values: (E::Val, E::Val),
     via: u8,
-    aligned: bool,
+    pair: Pair,
 ) -> Result<(), E::Stop> {
-    let mem = pair_access(e, via, STORE_ORDER, aligned);
+    let mem = pair_access(e, via, STORE_ORDER, pair);
+    if pair.split {
+        e.store(address, values.0, mem)?;
+        let next = e.add_imm(address, 8);
+        return e.store(next, values.1, mem);
+    }
     e.store_pair(address, values, mem)
 }
 
