@@ -127,6 +127,7 @@ pub(crate) fn complete(cpu: &mut Cpu, data: &[u8]) {
 /// IN or OUT: leaves with RIP at the instruction.
 pub(crate) fn access(cpu: &mut Cpu, io: Io, length: u64) -> Result<Stop, Trouble> {
     check(cpu, io.port, io.size)?;
+    debug::by_kvm(cpu);
     cpu.state.io = Some(Pending {
         io,
         access: Access::Plain,
