@@ -11,7 +11,6 @@ pub mod exit;
 pub mod features;
 pub mod fp;
 pub mod fpu;
-mod halves;
 pub mod hypercalls;
 pub mod insn;
 pub mod interrupts;
@@ -123,7 +122,7 @@ impl Arch for X86 {
         if kind == AccessKind::Atomic {
             return locked::run_without(cpu);
         }
-        halves::run(cpu)
+        vcpu::internal_error(cpu)
     }
 
     fn service(cpu: &mut Cpu) -> Result<(), Stop> {

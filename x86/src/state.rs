@@ -190,8 +190,6 @@ pub struct State {
     pub(crate) input: Input,
     /// An instruction is being run without its LOCK prefix.
     pub(crate) unlocked: bool,
-    /// An instruction is being run with accesses of 8 bytes in place of 16.
-    pub(crate) halves: bool,
     /// Why [`understudy_engine::run::Engine::run`] was left.
     pub exit: Option<Exit>,
 }
@@ -262,7 +260,6 @@ impl State {
             io: None,
             input: Input::default(),
             unlocked: false,
-            halves: false,
             exit: None,
         }
     }

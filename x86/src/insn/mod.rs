@@ -176,11 +176,6 @@ pub fn decode(mode: u32, bytes: &[u8]) -> Insn<X86> {
     decode::decode(mode, bytes)
 }
 
-/// The same of an instruction of which all bytes are there.
-pub(crate) fn decode_whole(mode: u32, bytes: &[u8]) -> Insn<X86> {
-    decode::decode_whole(mode, bytes)
-}
-
 /// The same without its LOCK prefix; none if it cannot be had.
 pub(crate) fn decode_unlocked(mode: u32, bytes: &[u8]) -> Option<Insn<X86>> {
     decode::decode_unlocked(mode, bytes)

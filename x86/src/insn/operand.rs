@@ -188,19 +188,11 @@ pub fn store<E: Emit<Arch = X86>>(
     e.store(address, value, mem)
 }
 
-/// How 16 bytes are accessed.
-#[derive(Clone, Copy, Debug)]
-pub struct Pair {
-    /// An address that is no multiple of 16 is #GP.
-    pub aligned: bool,
-    /// By two accesses, as a device takes them.
-    pub split: bool,
-}
-
+/// How 16 bytes are accessed: `aligned` if an address that is no multiple of 16 is #GP.
 #[inline(always)]
-fn pair_access<E: Emit<Arch = X86>>(e: &E, via: u8, order: Order, pair: Pair) -> Mem {
+fn pair_access<E: Emit<Arch = X86>>(e: &E, via: u8, order: Order, aligned: bool) -> Mem {
     let mut mem = access(e, 3, via, order, 0);
-    if pair.aligned && !pair.split {
+    if aligned {
         mem = mem.aligned();
         mem.info |= info::VECTOR;
     }
@@ -213,14 +205,9 @@ pub fn load_pair<E: Emit<Arch = X86>>(
     e: &mut E,
     address: E::Val,
     via: u8,
-    pair: Pair,
+    aligned: bool,
 ) -> Result<(E::Val, E::Val), E::Stop> {
-    let mem = pair_access(e, via, LOAD_ORDER, pair);
-    if pair.split {
-        let low = e.load(address, mem)?;
-        let next = e.add_imm(address, 8);
-        return Ok((low, e.load(next, mem)?));
-    }
+    let mem = pair_access(e, via, LOAD_ORDER, aligned);
     e.load_pair(address, mem)
 }
 
@@ -231,14 +218,9 @@ pub fn store_pair<E: Emit<Arch = X86>>(
     address: E::Val,
     values: (E::Val, E::Val),
     via: u8,
-    pair: Pair,
+    aligned: bool,
 ) -> Result<(), E::Stop> {
-    let mem = pair_access(e, via, STORE_ORDER, pair);
-    if pair.split {
-        e.store(address, values.0, mem)?;
-        let next = e.add_imm(address, 8);
-        return e.store(next, values.1, mem);
-    }
+    let mem = pair_access(e, via, STORE_ORDER, aligned);
     e.store_pair(address, values, mem)
 }
 

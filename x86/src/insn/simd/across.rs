@@ -3,7 +3,7 @@
 
 use super::emit;
 use super::pure::Pure;
-use super::{MEM, Op, finish, half_of, how, source, vector_address};
+use super::{MEM, Op, finish, half_of, source, vector_address};
 use crate::X86;
 use crate::insn::Operands;
 use crate::insn::operand::store_pair;
@@ -73,7 +73,7 @@ pub(super) fn extract_half<E: Emit<Arch = X86>>(e: &mut E, o: &Operands) -> Resu
     if p.d == MEM {
         let at = vector_address(e, o, 16, true)?;
         let (low, high) = (e.get(slot), e.get(slot.next()));
-        return store_pair(e, at, (low, high), o.via, how(p));
+        return store_pair(e, at, (low, high), o.via, false);
     }
     let value = e.vec_get(slot);
     finish(e, p, [value; 2]);

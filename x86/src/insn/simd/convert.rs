@@ -9,7 +9,7 @@ use super::float::{
     set_result,
 };
 use super::float_host::{format, inexact_known, masked, ordinary, sound};
-use super::{MEM, finish, half_of, how, source};
+use super::{MEM, finish, half_of, source};
 use crate::fp::{Env, Rounding};
 use crate::insn::operand::{read, write};
 use crate::insn::{Loc, Operands, mode};
@@ -333,7 +333,7 @@ fn store<E: Emit<Arch = X86>>(
         return store(e, at, first, 3, o.via);
     }
     let at = super::vector_address(e, o, 16, true)?;
-    store_pair(e, at, (first, second), o.via, how(&o.simd))
+    store_pair(e, at, (first, second), o.via, false)
 }
 
 /// So many elements, converted, with zeros above them.

@@ -35,7 +35,7 @@ mod table;
 pub(crate) use table::choose;
 
 use super::Operands;
-use super::operand::{self, Pair, address, load, load_pair};
+use super::operand::{self, address, load, load_pair};
 use crate::X86;
 use crate::regs::{scratch, ymm};
 use float::Float;
@@ -70,8 +70,6 @@ pub(crate) struct Simd {
     vex: bool,
     /// The operand in memory must be aligned.
     aligned: bool,
-    /// Sixteen bytes of memory are two accesses ([`crate::halves`]).
-    split: bool,
 }
 
 /// Of an instruction that is no SIMD instruction.
@@ -86,18 +84,7 @@ pub(crate) const NONE: Simd = Simd {
     wide: false,
     vex: false,
     aligned: false,
-    split: false,
 };
-
-impl Simd {
-    /// The same, with two accesses to sixteen bytes of memory.
-    pub(crate) fn split(self) -> Simd {
-        Simd {
-            split: true,
-            ..self
-        }
-    }
-}
 
 /// An operation on 128 bits: of the first source *a*, the second *b*, the third *c*, and the immediate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -169,15 +156,6 @@ fn vector_address<E: Emit<Arch = X86>>(
     Ok(address)
 }
 
-/// How sixteen bytes of memory are accessed.
-#[inline(always)]
-fn how(p: &Simd) -> Pair {
-    Pair {
-        aligned: p.aligned,
-        split: p.split,
-    }
-}
-
 /// Sixteen bytes of memory as a vector, by way of a scratch register.
 #[inline(always)]
 fn load_half<E: Emit<Arch = X86>>(
@@ -186,7 +164,7 @@ fn load_half<E: Emit<Arch = X86>>(
     address: E::Val,
     half: usize,
 ) -> Result<E::Vec, E::Stop> {
-    let (low, high) = load_pair(e, address, o.via, how(&o.simd))?;
+    let (low, high) = load_pair(e, address, o.via, o.simd.aligned)?;
     let slot = scratch::half(scratch::M, half);
     e.put(slot, low);
     e.put(slot.next(), high);

@@ -1,7 +1,7 @@
 //! Moves between vector registers, memory and general-purpose registers (SDM vol. 1, 5.5.1.1, 5.6.1.1,
 //! 5.10.1; vol. 2).
 
-use super::{MEM, extended, finish, half_of, how, source, vector_address};
+use super::{MEM, extended, finish, half_of, source, vector_address};
 use crate::X86;
 use crate::insn::operand::{address, load, read, store, store_pair, write, zx};
 use crate::insn::{Loc, Operands};
@@ -15,7 +15,7 @@ pub(super) fn store_all<E: Emit<Arch = X86>>(e: &mut E, o: &Operands) -> Result<
         let slot = half_of(p.m, half);
         let (low, high) = (e.get(slot), e.get(slot.next()));
         let at = e.add_imm(at, 16 * half as u64);
-        store_pair(e, at, (low, high), o.via, how(p))?;
+        store_pair(e, at, (low, high), o.via, p.aligned)?;
     }
     Ok(())
 }
