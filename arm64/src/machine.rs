@@ -5,7 +5,6 @@ use crate::smccc::Services;
 use crate::sysregs::id::fields::OptIns;
 use crate::sysregs::{IdRegisters, models};
 use crate::timers::Counters;
-use crate::timers::keeper::Timekeeper;
 use crate::vcpu::peer::Peer;
 use bitflags::bitflags;
 use std::fmt;
@@ -16,6 +15,7 @@ use understudy_abi::arm64::VcpuFeatures;
 use understudy_abi::proposals::name;
 use understudy_engine::bus::Bus;
 use understudy_engine::request::ARCH_SHIFT;
+use understudy_engine::timekeeper::Timekeeper;
 use understudy_memory::GuestMemory;
 
 /// Request to a vCPU ([`understudy_engine::request`]): its power state has changed, or it is to be

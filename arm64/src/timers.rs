@@ -5,14 +5,15 @@
 //! while it is enabled, not masked and its counter has reached its compare value. While a vCPU
 //! runs, the machine's timekeeper wakes it when a timer fires.
 
-pub mod keeper;
-
 use crate::Cpu;
 use crate::machine::TIMER;
 use crate::sysregs::Reg;
+use crate::vcpu::peer::Peer;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 use understudy_abi::arm64::{DeviceIrqLevel, reg};
+use understudy_engine::timekeeper::{self, Alarm};
 
 /// CNTFRQ_EL0: increments a second, 62.5 MHz, 16 ns each; what the reference machine has.
 pub const FREQUENCY: u64 = 62_500_000;
@@ -40,11 +41,7 @@ impl Timer {
 
 /// The host's counter, which the guest's are derived from.
 pub fn host_count() -> u64 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    let ns = (now.tv_sec as u64)
-        .wrapping_mul(1_000_000_000)
-        .wrapping_add(now.tv_nsec as u64);
-    ns / NS_PER_INCREMENT
+    timekeeper::now() / NS_PER_INCREMENT
 }
 
 /// What a machine subtracts from the host's counter.
@@ -295,6 +292,13 @@ pub(crate) fn left_until(cpu: &Cpu, timer: Timer, value: u64) -> Option<Duration
     Some(Duration::from_nanos(left.saturating_mul(NS_PER_INCREMENT)))
 }
 
+impl Alarm for Peer {
+    fn ring(&self) -> Option<u64> {
+        self.post(TIMER);
+        None
+    }
+}
+
 /// The guest has written a timer's register: an output may have changed, and when the next does.
 fn changed(cpu: &mut Cpu) {
     cpu.requests().post(TIMER);
@@ -306,8 +310,10 @@ pub(crate) fn arm(cpu: &mut Cpu) {
     if next != cpu.state.timer.armed {
         cpu.state.timer.armed = next;
         if let Some(at) = next {
-            let peer = cpu.state.peer.clone();
-            cpu.state.machine.timekeeper.call_at(at, peer);
+            let peer = &cpu.state.peer;
+            let at = at.saturating_mul(NS_PER_INCREMENT);
+            let alarm: Weak<dyn Alarm> = Arc::<Peer>::downgrade(peer);
+            cpu.state.machine.timekeeper.set(peer.index(), at, alarm);
         }
     }
 }

@@ -31,5 +31,6 @@ pub mod request;
 pub mod run;
 pub mod single;
 pub mod sleep;
+pub mod timekeeper;
 pub mod tlb;
 pub mod vector;

@@ -7,7 +7,7 @@ use crate::exit::Exit;
 use crate::mmu;
 use crate::segments::{rights, seg};
 use crate::state::{self, cr0, cr4, efer};
-use crate::{Cpu, vcpu};
+use crate::{Cpu, interrupts, vcpu};
 
 const GP: Fault = Fault::with_code(vector::GP, 0);
 
@@ -90,12 +90,7 @@ pub fn set_cr0(cpu: &mut Cpu, value: u64) -> Result<(), Fault> {
 /// Writes CR3 as the guest does.
 pub fn set_cr3(cpu: &mut Cpu, value: u64) -> Result<(), Fault> {
     let pcide = cpu.state.cr4 & cr4::PCIDE != 0;
-    let bits = cpu
-        .state
-        .memory
-        .limits()
-        .physical_address_bits
-        .clamp(32, 52);
+    let bits = mmu::physical_bits(cpu);
     let keep = pcide && value & NO_FLUSH != 0;
     let address = if pcide { value & !NO_FLUSH } else { value };
     if cpu.state.long_mode() && address >> bits != 0 {
@@ -133,6 +128,31 @@ pub fn set_cr4(cpu: &mut Cpu, value: u64) -> Result<(), Fault> {
     Ok(())
 }
 
+/// CR8: of the local APIC, if that is not user space's.
+pub fn cr8(cpu: &Cpu) -> u64 {
+    let apic = cpu.state.peer.apic();
+    if apic.in_kernel() {
+        apic.cr8()
+    } else {
+        cpu.state.cr8
+    }
+}
+
+/// Sets CR8.
+pub fn set_cr8(cpu: &mut Cpu, value: u64) -> Result<(), Fault> {
+    if value >> 4 != 0 {
+        return Err(GP);
+    }
+    let apic = cpu.state.peer.apic();
+    if apic.in_kernel() {
+        apic.set_cr8(value);
+        interrupts::look(cpu);
+    } else {
+        cpu.state.cr8 = value;
+    }
+    Ok(())
+}
+
 /// Writes a control register, by its number. Only those that exist get here.
 pub(crate) fn write(cpu: &mut Cpu, number: u64, value: u64) -> Result<(), Fault> {
     match number {
@@ -143,10 +163,10 @@ pub(crate) fn write(cpu: &mut Cpu, number: u64, value: u64) -> Result<(), Fault>
         }
         3 => set_cr3(cpu, value),
         4 => set_cr4(cpu, value),
-        _ if value >> 4 != 0 => Err(GP),
         _ => {
-            let lower = value < std::mem::replace(&mut cpu.state.cr8, value);
-            if lower {
+            let lower = value < cr8(cpu);
+            set_cr8(cpu, value)?;
+            if lower && !cpu.state.peer.apic().in_kernel() {
                 cpu.state.exit = Some(Exit::SetTpr);
                 vcpu::leave(cpu);
             }
@@ -162,7 +182,7 @@ pub(crate) fn read(cpu: &Cpu, number: u64) -> u64 {
         2 => cpu.state.cr2,
         3 => cpu.state.cr3,
         4 => cpu.state.cr4,
-        _ => cpu.state.cr8,
+        _ => cr8(cpu),
     }
 }
 

@@ -1,5 +1,5 @@
-//! CPUID: exactly what user space has set, but for the bits that mirror control registers (SDM vol.
-//! 2, CPUID; KVM API 4.13, "KVM_SET_CPUID2").
+//! CPUID: exactly what user space has set, but for the bits that mirror control registers and
+//! IA32_APIC_BASE (SDM vol. 2, CPUID; KVM API 4.13, "KVM_SET_CPUID2").
 
 use crate::features::{Register, bits};
 use crate::quirks::quirk;
@@ -21,6 +21,8 @@ pub struct Entry {
 const OSXSAVE: u32 = 1 << 27;
 /// ECX of leaf 1: IA32_MISC_ENABLE has MONITOR and MWAIT.
 const MWAIT: u32 = 1 << 3;
+/// EDX of leaf 1: the local APIC is enabled.
+const APIC: u32 = 1 << 9;
 /// ECX of leaf 7: CR4.PKE is set.
 const OSPKE: u32 = 1 << 4;
 
@@ -145,6 +147,7 @@ pub fn current(cpu: &Cpu, entry: &Entry) -> [u32; 4] {
                     cpu.state.msrs.misc_enable & msrs::MWAIT != 0,
                 );
             }
+            mirror(&mut values[3], APIC, cpu.state.peer.apic().enabled());
         }
         (0xd, 0) => values[1] = xsave::size(cpu.state.xcr0),
         // XSAVEC, or XSAVES: the compacted format.

@@ -6,6 +6,10 @@
 pub enum Exit {
     /// Somebody asked for it: `EINTR`, `KVM_EXIT_INTR`.
     Interrupted,
+    /// A vCPU that had not been initialised has got INIT: `EAGAIN`.
+    Again,
+    /// `KVM_EXIT_IOAPIC_EOI`: the IOAPIC of user space has to know of the EOI of this vector.
+    IoapicEoi(u8),
     /// `KVM_EXIT_HLT`, with RIP past the instruction.
     Hlt,
     /// `KVM_EXIT_IRQ_WINDOW_OPEN`: an interrupt could be taken now.

@@ -1,20 +1,22 @@
-//! Interrupts into the vCPU: external ones as user space injects them, and NMIs (SDM vol. 3A, 6.3
+//! Interrupts into the vCPU: external ones, as controllers or user space have them, and NMIs (SDM vol. 3A, 6.3
 //! and 6.7), and the instruction that stands in their way after STI and MOV SS (6.8.3).
 //!
 //! ```text
-//!   Vcpu::inject ─┐
-//!   Vcpu::nmi ────┼─► request INTERRUPT ─► service(), if IF is set and nothing stands in the way
-//!   unmasked ─────┘
+//!   Vcpu::inject ─────┐
+//!   Vcpu::nmi ────────┤
+//!   local APIC, PICs ─┼─► request INTERRUPT ─► service(), if IF is set and nothing stands in the way
+//!   unmasked ─────────┘
 //! ```
 //!
 //! What is masked is not looked at again until something has changed that may unmask it, which makes
 //! the request ([`crate::state::changed`]). The instruction in a shadow is run by itself.
 
+use crate::apic::event;
 use crate::debug::guest::control;
 use crate::exceptions::{self, Event};
 use crate::exit::Exit;
 use crate::regs::flag;
-use crate::{Cpu, state};
+use crate::{Cpu, state, vcpu};
 use understudy_engine::emit::Stop;
 use understudy_engine::request::INTERRUPT;
 
@@ -58,9 +60,52 @@ pub fn open(cpu: &Cpu) -> bool {
 /// Has what waits looked at again, before the next block.
 pub(crate) fn look(cpu: &mut Cpu) {
     let interrupts = &cpu.state.interrupts;
-    if interrupts.external.is_some() || interrupts.nmi || interrupts.window {
+    let waits = interrupts.external.is_some() || interrupts.nmi || interrupts.window;
+    if waits || in_kernel(cpu) {
         cpu.requests().post(INTERRUPT);
     }
+}
+
+/// Whether local APIC or PICs have something to be looked at.
+fn in_kernel(cpu: &Cpu) -> bool {
+    let Some(chipset) = cpu.state.machine.chipset() else {
+        return false;
+    };
+    let apic = cpu.state.peer.apic();
+    apic.attention() || chipset.output() && apic.accepts_pic()
+}
+
+/// Whether an external interrupt waits that priorities let through.
+pub(crate) fn waits(cpu: &Cpu) -> bool {
+    let apic = cpu.state.peer.apic();
+    let Some(chipset) = cpu.state.machine.chipset() else {
+        return cpu.state.interrupts.external.is_some();
+    };
+    let pics = cpu.state.interrupts.external.is_some() || chipset.output();
+    pics && apic.accepts_pic() || apic.pending().is_some()
+}
+
+/// The vCPU takes the external interrupt that waits; those of the PICs come first.
+fn acknowledge(cpu: &mut Cpu) -> Option<u8> {
+    let peer = &cpu.state.peer;
+    let Some(chipset) = cpu.state.machine.chipset() else {
+        return cpu.state.interrupts.external.take();
+    };
+    if peer.apic().accepts_pic() {
+        if let Some(vector) = cpu.state.interrupts.external.take() {
+            return Some(vector);
+        }
+        if chipset.output() {
+            return Some(chipset.acknowledge(&cpu.state.machine));
+        }
+    }
+    peer.apic().acknowledge()
+}
+
+/// The IOAPIC of user space has to know of an EOI, before the next instruction.
+pub(crate) fn tell_eoi(cpu: &mut Cpu, vector: u8) {
+    cpu.state.exit = Some(Exit::IoapicEoi(vector));
+    vcpu::leave(cpu);
 }
 
 /// Keeps interrupts away from the next instruction.
@@ -89,7 +134,9 @@ pub(crate) fn service(cpu: &mut Cpu) -> Result<(), Stop> {
     if cpu.state.interrupts.shadow != Shadow::None {
         return Ok(());
     }
+    let noted = cpu.state.peer.apic().take_noted(event::NMI) != 0;
     let interrupts = &mut cpu.state.interrupts;
+    interrupts.nmi |= noted;
     let blocked = cpu.state.debug.guest.has(control::BLOCKIRQ);
     if interrupts.nmi && !interrupts.nmi_blocked && !blocked {
         interrupts.nmi = false;
@@ -100,7 +147,11 @@ pub(crate) fn service(cpu: &mut Cpu) -> Result<(), Stop> {
     if !open(cpu) {
         return Ok(());
     }
-    if let Some(vector) = cpu.state.interrupts.external.take() {
+    // Those of an interrupt controller in the kernel only; user space's own are its business (DBG-8).
+    if blocked && cpu.state.machine.chipset().is_some() {
+        return Ok(());
+    }
+    if let Some(vector) = acknowledge(cpu) {
         look(cpu);
         return Err(take(cpu, vector));
     }

@@ -4,7 +4,7 @@ use crate::exceptions::{Fault, Trouble, vector};
 use crate::exit::{Exit, Io};
 use crate::regs::flag;
 use crate::segments::rights;
-use crate::{Cpu, debug, insn, mmu};
+use crate::{Cpu, debug, insn, mmu, vcpu};
 use std::collections::VecDeque;
 use understudy_engine::emit::Stop;
 
@@ -124,16 +124,40 @@ pub(crate) fn complete(cpu: &mut Cpu, data: &[u8]) {
     }
 }
 
-/// IN or OUT: leaves with RIP at the instruction.
+/// Whether a device without exits has done it.
+fn answered(cpu: &mut Cpu, io: &Io) -> bool {
+    let (machine, me) = (&cpu.state.machine, cpu.state.peer.index());
+    let mut data = io.data.to_le_bytes();
+    let bytes = &mut data[..usize::from(io.size.min(8))];
+    if !io.is_in {
+        return machine.port_write(me, io.port, bytes);
+    }
+    let answered = machine.port_read(me, io.port, bytes);
+    if answered {
+        insn::complete_in(cpu, io.size, u64::from_le_bytes(data));
+    }
+    answered
+}
+
+/// IN or OUT: leaves with RIP at the instruction, unless a device answers.
 pub(crate) fn access(cpu: &mut Cpu, io: Io, length: u64) -> Result<Stop, Trouble> {
     check(cpu, io.port, io.size)?;
     debug::by_kvm(cpu);
+    let hits = debug::breakpoints::io(cpu, io.port, io.size);
+    if answered(cpu, &io) {
+        cpu.pc = cpu.pc.wrapping_add(length);
+        if hits != 0 {
+            debug::completed(cpu, hits);
+            vcpu::leave(cpu);
+        }
+        return Ok(Stop::Redirect);
+    }
     cpu.state.io = Some(Pending {
         io,
         access: Access::Plain,
         length,
         pc: cpu.pc,
-        hits: debug::breakpoints::io(cpu, io.port, io.size),
+        hits,
     });
     cpu.state.exit = Some(Exit::Io(io));
     Ok(Stop::Exit)

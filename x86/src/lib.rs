@@ -1,10 +1,13 @@
 //! The x86-64 vCPU: everything between an instruction's bytes and an exit, and nothing of KVM's API.
 #![forbid(unsafe_code)]
 
+pub mod apic;
+pub mod chipset;
 pub mod controls;
 pub mod cpuid;
 pub mod debug;
 mod descriptors;
+mod devices;
 pub mod events;
 pub mod exceptions;
 pub mod exit;
@@ -18,6 +21,7 @@ mod io;
 mod locked;
 pub mod machine;
 pub mod mmu;
+pub mod mp;
 pub mod msrs;
 pub mod quirks;
 pub mod regs;

@@ -5,13 +5,16 @@
 //! their copies with memory before they go on ([`NEW_EPOCH`]), which is sooner than the architecture
 //! asks for (SDM vol. 3A, 9.1.3: cross-modifying code needs the other processor's cooperation).
 
+use crate::apic;
+use crate::chipset::Chipset;
 use crate::vcpu::peer::Peer;
 use std::collections::HashSet;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use understudy_engine::bus::Bus;
 use understudy_engine::request::{ARCH_SHIFT, FLUSH_STORES};
+use understudy_engine::timekeeper::Timekeeper;
 use understudy_memory::GuestMemory;
 
 /// Request to a vCPU ([`understudy_engine::request`]): there is an exit to be made.
@@ -21,12 +24,27 @@ pub const NEW_EPOCH: u32 = 1 << (ARCH_SHIFT + 1);
 /// Request of a vCPU of itself: it has written code, which the others have to hear of.
 pub(crate) const TELL_EPOCH: u32 = 1 << (ARCH_SHIFT + 2);
 
+/// Quirks that user space can switch off (KVM API 7.13, `KVM_CAP_DISABLE_QUIRKS2`).
+pub mod quirk {
+    /// `KVM_X86_QUIRK_LINT0_REENABLED`: the PICs get through to the first processor after reset.
+    pub const LINT0_REENABLED: u64 = 1 << 0;
+    /// `KVM_X86_QUIRK_LAPIC_MMIO_HOLE`: the local APIC's page stays its own in x2APIC mode.
+    pub const LAPIC_MMIO_HOLE: u64 = 1 << 2;
+}
+
 /// A VM as its processors see it.
 pub struct Machine {
     /// Guest-physical memory.
     pub memory: Arc<GuestMemory>,
     /// Devices without exits.
     pub bus: OnceLock<Arc<dyn Bus>>,
+    /// What its local APICs have in common.
+    pub apic: apic::Options,
+    /// Bits of [`quirk`] that are switched off.
+    pub disabled_quirks: AtomicU64,
+    /// Its timers.
+    pub(crate) timekeeper: Timekeeper,
+    chipset: OnceLock<Chipset>,
     vcpus: RwLock<Vec<Arc<Peer>>>,
     /// Guest-physical pages that code was fetched from.
     code: RwLock<HashSet<u64>>,
@@ -40,10 +58,33 @@ impl Machine {
         Arc::new(Machine {
             memory,
             bus: OnceLock::new(),
+            apic: apic::Options::default(),
+            disabled_quirks: AtomicU64::new(0),
+            timekeeper: Timekeeper::new(),
+            chipset: OnceLock::new(),
             vcpus: RwLock::default(),
             code: RwLock::default(),
             parallel: AtomicBool::new(false),
         })
+    }
+
+    /// The interrupt controllers, if they are not user space's.
+    #[inline]
+    pub fn chipset(&self) -> Option<&Chipset> {
+        self.chipset.get()
+    }
+
+    /// Makes the interrupt controllers (KVM API 4.24, "KVM_CREATE_IRQCHIP", and 7.5,
+    /// `KVM_CAP_SPLIT_IRQCHIP`). False if there are some already (`EEXIST`), or vCPUs (`EINVAL`).
+    #[must_use]
+    pub fn create_chipset(&self, chipset: Chipset) -> bool {
+        let vcpus = self.vcpus.read().unwrap_or_else(PoisonError::into_inner);
+        vcpus.is_empty() && self.chipset.set(chipset).is_ok()
+    }
+
+    /// Whether a quirk is there.
+    pub fn has_quirk(&self, quirk: u64) -> bool {
+        self.disabled_quirks.load(Ordering::Relaxed) & quirk == 0
     }
 
     /// The vCPUs, in the order of their making.
@@ -57,7 +98,7 @@ impl Machine {
     /// Adds the vCPU of number `id`.
     pub(crate) fn add(&self, id: u32) -> Arc<Peer> {
         let mut vcpus = self.vcpus.write().unwrap_or_else(PoisonError::into_inner);
-        let peer = Arc::new(Peer::new(vcpus.len(), id));
+        let peer = Arc::new(Peer::new(self, vcpus.len(), id));
         vcpus.push(peer.clone());
         self.parallel.store(vcpus.len() > 1, Ordering::SeqCst);
         peer

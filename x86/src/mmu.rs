@@ -53,6 +53,12 @@ pub struct MmuState {
     generation: u64,
 }
 
+/// Bits of a physical address.
+pub(crate) fn physical_bits(cpu: &Cpu) -> u8 {
+    let limits = cpu.state.memory.limits();
+    limits.physical_address_bits.clamp(32, 52) as u8
+}
+
 /// Whether a linear address is canonical (SDM vol. 1, 3.3.7.1).
 pub fn canonical(cpu: &Cpu, address: u64) -> bool {
     to_canonical(cpu, address) == address

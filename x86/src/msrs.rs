@@ -15,7 +15,7 @@ pub mod mce;
 mod mtrr;
 mod table;
 
-use crate::Cpu;
+use crate::{Cpu, apic};
 pub use exits::reason;
 pub(crate) use table::MWAIT;
 pub use table::Msrs;
@@ -46,7 +46,7 @@ pub struct Msr {
 }
 
 /// All registers. Each table is in the order of numbers.
-pub static TABLES: &[&[Msr]] = &[table::TABLE, mtrr::TABLE, mce::TABLE];
+pub static TABLES: &[&[Msr]] = &[table::TABLE, mtrr::TABLE, mce::TABLE, apic::msrs::TABLE];
 
 /// Why an access failed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

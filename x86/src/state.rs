@@ -13,6 +13,7 @@ use crate::interrupts::{self, InterruptState};
 use crate::io::{Input, Pending};
 use crate::machine::Machine;
 use crate::mmu::{self, MmuState};
+use crate::mp::MpState;
 use crate::msrs::Msrs;
 use crate::msrs::exits::{self, MsrExits};
 use crate::quirks::Quirks;
@@ -142,7 +143,7 @@ pub struct State {
     pub cr3: u64,
     /// CR4.
     pub cr4: u64,
-    /// CR8: the priority that interrupts must exceed.
+    /// CR8, the priority that interrupts must exceed, without a local APIC ([`crate::controls::cr8`]).
     pub cr8: u64,
     /// IA32_EFER.
     pub efer: u64,
@@ -180,6 +181,8 @@ pub struct State {
     pub debug: DebugState,
     /// Events that user space has queued.
     pub events: EventState,
+    /// Whether it runs.
+    pub mp: MpState,
     /// Interrupts that wait.
     pub interrupts: InterruptState,
     /// Accesses of devices under way.
@@ -255,6 +258,7 @@ impl State {
             tsc: Tsc::default(),
             debug: DebugState::default(),
             events: EventState::default(),
+            mp: MpState::default(),
             interrupts: InterruptState::default(),
             devices: Devices::default(),
             io: None,

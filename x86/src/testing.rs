@@ -20,7 +20,7 @@ use crate::regs::{self, flag};
 use crate::segments::{Segment, Table, rights, seg};
 use crate::state::{self, cr0, cr4, efer};
 use crate::vcpu::Vcpu;
-use crate::{Cpu, cpuid};
+use crate::{Cpu, cpuid, xsave};
 use std::sync::Arc;
 use understudy_engine::emit::Slot;
 use understudy_engine::run::Tier;
@@ -108,7 +108,12 @@ impl Bare {
     /// A machine as above, whose registers and memory are 0, but for the stack pointer, which is in
     /// the middle of the data.
     pub fn new() -> Bare {
-        let mut bare = Self::reset();
+        Self::with(|_| ())
+    }
+
+    /// The same, `prepare` being called before there is a vCPU.
+    pub fn with(prepare: impl FnOnce(&Arc<Machine>)) -> Bare {
+        let mut bare = Self::reset_with(prepare);
         bare.write_tables();
         let cpu = bare.cpu();
         let state = &mut cpu.state;
@@ -155,6 +160,11 @@ impl Bare {
 
     /// A machine whose vCPU is as it is after reset.
     pub fn reset() -> Bare {
+        Self::reset_with(|_| ())
+    }
+
+    /// The same, `prepare` being called before there is a vCPU.
+    pub fn reset_with(prepare: impl FnOnce(&Arc<Machine>)) -> Bare {
         let size = END - CODE;
         let pages = |bytes: u64| vec![Page([0; 4096]); (bytes / 4096) as usize].into_boxed_slice();
         let mut all = [pages(size), pages(LOW_SIZE)];
@@ -171,7 +181,9 @@ impl Bare {
                 })
                 .expect("the region is a valid one");
         }
-        let mut vcpu = Vcpu::new(&Machine::new(memory.clone()), 0);
+        let machine = Machine::new(memory.clone());
+        prepare(&machine);
+        let mut vcpu = Vcpu::new(&machine, 0);
         vcpu.cpu_mut().state.cpuid = cpuid::supported();
         Bare {
             vcpu,
@@ -211,7 +223,12 @@ impl Bare {
 
     /// A machine in real mode, with all segments at `base`, a multiple of 16 below 1 MiB.
     pub fn real(base: u64) -> Bare {
-        let mut bare = Self::reset();
+        Self::real_with(base, |_| ())
+    }
+
+    /// The same, `prepare` being called before there is a vCPU.
+    pub fn real_with(base: u64, prepare: impl FnOnce(&Arc<Machine>)) -> Bare {
+        let mut bare = Self::reset_with(prepare);
         let cpu = bare.cpu();
         cpu.state.idtr.limit = 0x3ff;
         for segment in &mut cpu.state.segments {
@@ -334,6 +351,13 @@ impl Bare {
         self.cpu().pc = address;
     }
 
+    /// Has the handler of a vector, the `index`th of at most 32, be this code of at most 64 bytes.
+    pub fn handle(&mut self, vector: u8, index: u64, code: &[u8]) {
+        let at = HANDLERS + 0x200 + 64 * index;
+        self.write(at, code);
+        self.write(IDT + 16 * u64::from(vector), &(at as u16).to_le_bytes());
+    }
+
     /// Runs until the vCPU leaves its guest.
     pub fn run(&mut self, tier: Tier) -> Exit {
         self.vcpu.engine.set_tier(tier);
@@ -360,6 +384,7 @@ impl Bare {
         let read = self.memory.read(CODE, high);
         read.and_then(|()| self.memory.read(0, low))
             .expect("it is all memory");
+        all.extend(xsave::kvm_xsave(cpu));
         (slots, all)
     }
 

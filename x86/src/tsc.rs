@@ -42,3 +42,11 @@ impl Tsc {
 pub(crate) fn read(cpu: &Cpu) -> u64 {
     cpu.state.tsc.now()
 }
+
+/// When a guest's counter holds a value, by the host's monotonic clock; now, if it has held it.
+pub(crate) fn when(cpu: &Cpu, value: u64) -> u64 {
+    let left = value.saturating_sub(cpu.state.tsc.now());
+    let ns = u128::from(left) * 1_000_000 / u128::from(cpu.state.tsc.khz.max(1));
+    let ns = u64::try_from(ns).unwrap_or(u64::MAX);
+    understudy_engine::timekeeper::now().saturating_add(ns)
+}

@@ -20,10 +20,11 @@ use crate::interrupts::{self, Shadow};
 use crate::io;
 use crate::machine::{LEAVE, Machine, NEW_EPOCH, TELL_EPOCH};
 use crate::mmu;
+use crate::mp::{self, MpState};
 use crate::msrs::exits;
 use crate::regs::flag;
 use crate::state::{self, State, cr0};
-use crate::{Cpu, X86, debug};
+use crate::{Cpu, X86, debug, devices};
 use peer::Peer;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -57,6 +58,7 @@ impl Vcpu {
         let requests = peer.requests().clone();
         let mut engine = Engine::new(State::new(machine.clone(), peer), requests);
         reset(&mut engine.cpu);
+        engine.cpu.state.mp = MpState::initial(&engine.cpu.state);
         Vcpu {
             engine,
             pending: None,
@@ -213,11 +215,17 @@ impl Vcpu {
 }
 
 /// Makes of a new processor one that has been reset: at 0xfffffff0, RDX telling the family.
-fn reset(cpu: &mut Cpu) {
+pub(crate) fn reset(cpu: &mut Cpu) {
     crate::regs::set_flag_slots(cpu, 0);
     cpu.set_slot(crate::regs::RDX, 0x600);
     state::changed(cpu);
     state::set_rip(cpu, 0xfff0);
+}
+
+/// Forgets the accesses under way.
+pub(crate) fn forget_accesses(state: &mut State) {
+    state.devices = Devices::default();
+    state.io = None;
 }
 
 /// Whether the instruction at hand is to be run by itself.
@@ -277,6 +285,7 @@ pub(crate) fn service(cpu: &mut Cpu) -> Result<(), Stop> {
         requests.post(taken & INTERRUPT);
         return Err(Stop::Exit);
     }
+    mp::service(cpu)?;
     debug::service(cpu)?;
     events::service(cpu)?;
     interrupts::service(cpu)
@@ -311,8 +320,12 @@ pub(crate) fn device_read(cpu: &mut Cpu, address: u64, bytes: u64) -> Result<u64
         devices.taken += 1;
         return Ok(value & !0 >> (64 - 8 * bytes));
     }
-    let taken = devices.taken;
-    devices.read.truncate(taken);
+    let mut data = [0; 8];
+    if devices::load(cpu, address, &mut data[..bytes as usize]) {
+        return Ok(u64::from_le_bytes(data));
+    }
+    let devices = &mut cpu.state.devices;
+    devices.read.truncate(devices.taken);
     cpu.state.exit = Some(Exit::Mmio(mmio(address, bytes, None)));
     Err(Stop::Exit)
 }
@@ -330,6 +343,13 @@ pub(crate) fn device_write(
     bytes: u64,
 ) -> Result<(), Stop> {
     debug::by_emulator(cpu)?;
+    if devices::store(cpu, address, &value.to_le_bytes()[..bytes as usize]) {
+        // What follows from it, an interrupt say, comes before the next instruction.
+        if cpu.requests().any() {
+            cpu.leave_after_insn();
+        }
+        return Ok(());
+    }
     let written = mmio(address, bytes, Some(value));
     cpu.state.devices.written.push_back(written);
     debug::device_written(cpu);

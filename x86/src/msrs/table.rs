@@ -7,7 +7,7 @@ use crate::cpuid::{self, feature};
 use crate::quirks::quirk;
 use crate::regs::{FS_BASE, GS_BASE};
 use crate::state::{self, cr0, efer};
-use crate::{Cpu, mmu};
+use crate::{Cpu, apic, mmu};
 
 /// The patch level that KVM gives AMD's processors.
 pub const MICROCODE: u64 = 0x0100_0065;
@@ -576,6 +576,7 @@ fn set_tsc(cpu: &mut Cpu, _: u32, value: u64, by: By) -> Option<()> {
         *adjust = adjust.wrapping_add(change);
     }
     cpu.state.tsc.set(value);
+    apic::timer::tsc_changed(cpu);
     Some(())
 }
 
@@ -584,6 +585,7 @@ fn set_tsc_adjust(cpu: &mut Cpu, _: u32, value: u64, by: By) -> Option<()> {
         let change = value.wrapping_sub(cpu.state.msrs.tsc_adjust);
         let now = cpu.state.tsc.now();
         cpu.state.tsc.set(now.wrapping_add(change));
+        apic::timer::tsc_changed(cpu);
     }
     cpu.state.msrs.tsc_adjust = value;
     Some(())

@@ -1,6 +1,8 @@
 //! What other threads can see and do of a vCPU: the other vCPUs, a timer, an ioctl, a signal
 //! handler.
 
+use crate::apic::Apic;
+use crate::machine::Machine;
 use std::sync::Arc;
 use understudy_engine::request::{EXIT, Requests};
 use understudy_engine::sleep::Sleeper;
@@ -12,15 +14,17 @@ pub struct Peer {
     id: u32,
     requests: Arc<Requests>,
     sleeper: Sleeper,
+    apic: Apic,
 }
 
 impl Peer {
-    pub(crate) fn new(index: usize, id: u32) -> Peer {
+    pub(crate) fn new(machine: &Machine, index: usize, id: u32) -> Peer {
         Peer {
             index,
             id,
             requests: Arc::new(Requests::new()),
             sleeper: Sleeper::new(),
+            apic: Apic::new(machine, id),
         }
     }
 
@@ -37,6 +41,12 @@ impl Peer {
     /// The request word.
     pub fn requests(&self) -> &Arc<Requests> {
         &self.requests
+    }
+
+    /// Its local APIC.
+    #[inline]
+    pub fn apic(&self) -> &Apic {
+        &self.apic
     }
 
     /// Where it sleeps.
