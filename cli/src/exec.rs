@@ -21,15 +21,8 @@ use clap::ValueEnum;
 use object::elf::{EM_AARCH64, EM_X86_64, FileHeader64, PT_INTERP};
 use object::endian::LittleEndian;
 use object::read::elf::{FileHeader, ProgramHeader};
-use understudy_abi::proposals::name;
-use understudy_kvm::{Model, host};
+use understudy_kvm::{Guest, Model, host};
 
-/// Proposals that can be added to the machine's own KVM.
-const PASSED: [&str; 3] = [
-    name::X86_GUEST_DEBUG_CR3,
-    name::X86_SYNC_REGS_CONDITIONAL,
-    name::X86_SYNC_REGS_DEBUG,
-];
 /// The library, as Cargo names it.
 const LIBRARY: &str = "libunderstudy_preload.so";
 /// The arm64 side of the tunnel, as `conformance/build-stub` names it.
@@ -57,6 +50,14 @@ impl Architecture {
     } else {
         None
     };
+
+    /// The same, of guests.
+    fn of_guests(self) -> Guest {
+        match self {
+            Architecture::Arm64 => Guest::Arm64,
+            Architecture::X86 => Guest::X86_64,
+        }
+    }
 }
 
 impl fmt::Display for Architecture {
@@ -170,7 +171,6 @@ fn find_part(name: &str) -> Option<PathBuf> {
 
 /// The command that runs the program, or one line that says what is missing.
 fn command(exec: &Exec) -> Result<Command, String> {
-    let settings = settings(exec)?;
     let name = exec.program.to_string_lossy();
     let path = find_program(&exec.program).ok_or_else(|| format!("{name}: not found in PATH"))?;
     let program = inspect(&path)?;
@@ -190,16 +190,8 @@ fn command(exec: &Exec) -> Result<Command, String> {
             program.architecture
         ));
     }
-    match exec.guest.unwrap_or(program.architecture) {
-        Architecture::Arm64 => {}
-        Architecture::X86 if host => {}
-        Architecture::X86 => {
-            return Err(format!(
-                "{name} would get x86-64 guests, which Understudy does not have yet; \
-                 `--guest arm64` gives it arm64 ones"
-            ));
-        }
-    }
+    let guest = exec.guest.unwrap_or(program.architecture).of_guests();
+    let settings = settings(exec, guest)?;
     let library = find_part(LIBRARY).ok_or_else(|| {
         format!("{LIBRARY} is not beside this program: build it with `cargo build --release --workspace`")
     })?;
@@ -222,7 +214,7 @@ fn command(exec: &Exec) -> Result<Command, String> {
     }
     command
         .env("LD_PRELOAD", preload)
-        .env("UNDERSTUDY_GUEST", "arm64")
+        .env("UNDERSTUDY_GUEST", guest.name())
         .args(&exec.args);
     command.envs(settings);
     Ok(command)
@@ -231,8 +223,11 @@ fn command(exec: &Exec) -> Result<Command, String> {
 /// What the library is told by its environment, options before variables that are already there. It
 /// is tried here: what is wrong with it would otherwise come up only once the program opens
 /// `/dev/kvm`.
-fn settings(exec: &Exec) -> Result<Vec<(&'static str, OsString)>, String> {
+fn settings(exec: &Exec, guest: Guest) -> Result<Vec<(&'static str, OsString)>, String> {
     let mut settings = Vec::new();
+    if guest == Guest::X86_64 && (exec.cpu.is_some() || exec.fidelity.is_some()) {
+        return Err("--cpu and --fidelity are for arm64 guests: see --guest".into());
+    }
     if let Some(cpu) = &exec.cpu {
         // The program may change its directory.
         let file = cpu.contains('/') || cpu.ends_with(".toml");
@@ -246,23 +241,14 @@ fn settings(exec: &Exec) -> Result<Vec<(&'static str, OsString)>, String> {
         settings.push((host::PROPOSALS, exec.proposals.join(",").into()));
     }
     if exec.engine == Engine::Kvm {
-        if let Some(name) = exec
-            .proposals
-            .iter()
-            .find(|name| !PASSED.contains(&&***name))
-        {
-            return Err(format!(
-                "--proposals: no proposal {name} for the machine's own KVM: there are {}",
-                PASSED.join(", ")
-            ));
-        }
+        host::x86_proposals(Some(&exec.proposals.join(",")))?;
         settings.push(("UNDERSTUDY_ENGINE", "kvm".into()));
         return Ok(settings);
     }
     if let Some(fidelity) = &exec.fidelity {
         settings.push((host::FIDELITY, fidelity.into()));
     }
-    host::choose(|name| {
+    host::choose(guest, |name| {
         let set = settings.iter().find(|(variable, _)| *variable == name);
         let value = set.map(|(_, value)| value.clone());
         Some(

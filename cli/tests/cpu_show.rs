@@ -88,7 +88,7 @@ fn a_users_model_is_shown_and_a_bad_one_refused() {
     let place = format!("understudy: {path}:11:32: ID_AA64ISAR1_EL1.SPECRES is 0x1");
     assert!(run.err.starts_with(&place), "{}", run.err);
     for command in [
-        &["exec", "--cpu", path, "true"][..],
+        &["exec", "--guest", "arm64", "--cpu", path, "true"][..],
         &["cpu", "diff", path, path],
     ] {
         let run = understudy(command);

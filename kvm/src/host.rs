@@ -4,7 +4,9 @@
 use understudy_arm64::insn::features::Fidelity;
 use understudy_arm64::machine::{Model, Proposals};
 
+use crate::guest::Guest;
 use crate::system::Kvm;
+use crate::x86;
 
 /// Environment variable of the host CPU model: one that comes with Understudy, or a file.
 pub const CPU: &str = "UNDERSTUDY_CPU";
@@ -14,14 +16,17 @@ pub const PROPOSALS: &str = "UNDERSTUDY_PROPOSALS";
 /// `strict` or `report`.
 pub const FIDELITY: &str = "UNDERSTUDY_FIDELITY";
 
-/// The host that these variables ask for, each with its value where it is set. What is empty is as
+/// The host for guests of an architecture that these variables ask for, each with its value where it is set. What is empty is as
 /// good as not set.
 ///
 /// # Errors
 ///
 /// One line: the variable, what is wrong with its value, and what would be right.
-pub fn choose(variable: impl Fn(&str) -> Option<String>) -> Result<Kvm, String> {
+pub fn choose(guest: Guest, variable: impl Fn(&str) -> Option<String>) -> Result<Kvm, String> {
     let get = |name: &str| variable(name).filter(|value| !value.is_empty());
+    if guest == Guest::X86_64 {
+        return Ok(Kvm::x86(x86_proposals(get(PROPOSALS).as_deref())?));
+    }
     let model = match get(CPU) {
         None => Model::default(),
         Some(name) => Model::find(&name).map_err(|error| format!("{CPU}: {error}"))?,
@@ -43,12 +48,32 @@ pub fn choose(variable: impl Fn(&str) -> Option<String>) -> Result<Kvm, String> 
     Ok(Kvm::with(model, proposals).with_fidelity(fidelity))
 }
 
+/// The proposals for x86-64 guests of a list of names, separated by commas.
+///
+/// # Errors
+///
+/// One line: the name that is none, and which there are.
+pub fn x86_proposals(names: Option<&str>) -> Result<x86::Proposals, String> {
+    let mut proposals = x86::Proposals::empty();
+    let names = names.into_iter().flat_map(|names| names.split(','));
+    for name in names.filter(|name| !name.is_empty()) {
+        proposals |= x86::Proposals::by_name(name).ok_or_else(|| {
+            let names: Vec<&str> = x86::Proposals::names().collect();
+            let names = names.join(", ");
+            format!("{PROPOSALS}: no proposal {name} for x86-64 guests: there are {names}")
+        })?;
+    }
+    Ok(proposals)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn with(name: &'static str, value: &'static str) -> Result<Kvm, String> {
-        choose(|variable| (variable == name).then(|| value.to_string()))
+        choose(Guest::Arm64, |variable| {
+            (variable == name).then(|| value.to_string())
+        })
     }
 
     #[test]
@@ -72,5 +97,15 @@ mod tests {
             with(FIDELITY, "report").unwrap().host.fidelity,
             Fidelity::Report
         );
+    }
+
+    #[test]
+    fn x86_proposals_are_known_or_named() {
+        let both = x86_proposals(Some("x86-guest-debug-cr3,x86-sync-regs-debug"));
+        let wanted = x86::Proposals::GUEST_DEBUG_CR3 | x86::Proposals::SYNC_REGS_DEBUG;
+        assert_eq!(both, Ok(wanted));
+        assert_eq!(x86_proposals(None), Ok(x86::Proposals::empty()));
+        let error = x86_proposals(Some("arm64-exposed-debug")).unwrap_err();
+        assert!(error.contains("x86-sync-regs-conditional"), "{error}");
     }
 }

@@ -47,7 +47,7 @@ impl HostMemoryChange {
     pub fn begin(start: usize, length: usize) -> HostMemoryChange {
         let mut vms = Vec::new();
         for vm in VMS.load().iter().filter_map(Weak::upgrade) {
-            let memory = &vm.machine.memory;
+            let memory = &vm.memory;
             if vm.check_alive().is_ok() && memory.has_host_range(start as u64, length as u64) {
                 memory.begin_host_change();
                 vm.flush(FLUSH_TLB);
@@ -61,7 +61,7 @@ impl HostMemoryChange {
 impl Drop for HostMemoryChange {
     fn drop(&mut self) {
         for vm in &self.vms {
-            vm.machine.memory.end_host_change();
+            vm.memory.end_host_change();
         }
     }
 }

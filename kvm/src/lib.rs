@@ -7,7 +7,7 @@
 //!   table::ioctl ── row ── ioctl/FAMILY.rs ──► Kvm, VmFd, VcpuFd  (kvm-ioctls' names)
 //!                          copies in and out         │
 //!                                                    ▼
-//!                                       arm64 (the CPU), memory (slots)
+//!                                       arm64, x86 (the CPUs), memory (slots)
 //! ```
 //!
 //! [`Kvm`], [`VmFd`] and [`VcpuFd`] are the Rust API. [`ioctl()`] is the way in for whoever stands
@@ -20,6 +20,7 @@
 pub mod capability;
 mod coalesced;
 pub mod errno;
+pub mod guest;
 pub mod host;
 pub mod host_memory;
 pub mod ioctl;
@@ -32,8 +33,10 @@ pub mod table;
 mod user;
 pub mod vcpu;
 pub mod vm;
+pub mod x86;
 
 pub use errno::Errno;
+pub use guest::{Guest, Peer};
 pub use system::Kvm;
 pub use table::{Descriptors, Kind, Object, ioctl};
 pub use understudy_arm64::insn::features::{Fidelity, Use};

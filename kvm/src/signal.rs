@@ -18,10 +18,10 @@
 
 use std::cell::{Cell, RefCell};
 use std::mem::ManuallyDrop;
-use std::sync::Arc;
 
-use understudy_arm64::vcpu::peer::Peer;
 use understudy_engine::request::EXIT;
+
+use crate::guest::Peer;
 
 /// What the handler of a signal shall do after [`interrupt`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub enum Disposition {
 thread_local! {
     /// The vCPU that this thread runs. Never dropped by the thread's end, so that first use in a
     /// handler does nothing that is not safe there.
-    static RUNNING: RefCell<Option<ManuallyDrop<Arc<Peer>>>> = const { RefCell::new(None) };
+    static RUNNING: RefCell<Option<ManuallyDrop<Peer>>> = const { RefCell::new(None) };
     /// A handler has interrupted the run that is going on.
     static INTERRUPTED: Cell<bool> = const { Cell::new(false) };
     /// The thread's own signal mask, bit `n - 1` for signal `n`, while a vCPU's own is in force.
@@ -75,7 +75,7 @@ pub(crate) struct Running {
 
 impl Running {
     /// Begins it: from here on signals reach the vCPU. `mask` is that of `KVM_SET_SIGNAL_MASK`.
-    pub(crate) fn begin(peer: &Arc<Peer>, mask: Option<u64>) -> Running {
+    pub(crate) fn begin(peer: &Peer, mask: Option<u64>) -> Running {
         RUNNING.with(|running| {
             if let Ok(mut running) = running.try_borrow_mut() {
                 *running = Some(ManuallyDrop::new(peer.clone()));

@@ -25,6 +25,7 @@ use understudy_abi::run::Page;
 use zerocopy::IntoBytes;
 
 use crate::errno::Errno;
+use crate::guest::Guest;
 use crate::shared::SharedPages;
 
 /// Bytes of a name, the final NUL included (`KVM_STATS_NAME_SIZE`).
@@ -59,6 +60,30 @@ const fn nanoseconds(name: &'static str) -> Statistic {
     }
 }
 
+/// What is now.
+const fn instant(name: &'static str) -> Statistic {
+    Statistic {
+        flags: KVM_STATS_TYPE_INSTANT | KVM_STATS_UNIT_NONE | KVM_STATS_BASE_POW10,
+        ..counter(name)
+    }
+}
+
+/// The most that there ever was.
+const fn peak(name: &'static str) -> Statistic {
+    Statistic {
+        flags: KVM_STATS_TYPE_PEAK | KVM_STATS_UNIT_NONE | KVM_STATS_BASE_POW10,
+        ..counter(name)
+    }
+}
+
+/// What is the case now.
+const fn boolean(name: &'static str) -> Statistic {
+    Statistic {
+        flags: KVM_STATS_TYPE_INSTANT | KVM_STATS_UNIT_BOOLEAN | KVM_STATS_BASE_POW10,
+        ..counter(name)
+    }
+}
+
 const fn histogram(name: &'static str) -> Statistic {
     Statistic {
         name,
@@ -69,7 +94,23 @@ const fn histogram(name: &'static str) -> Statistic {
 }
 
 /// Those of a VM.
-pub(crate) const VM_STATS: &[Statistic] = &[
+pub(crate) fn vm_statistics(guest: Guest) -> &'static [Statistic] {
+    match guest {
+        Guest::Arm64 => VM_STATS,
+        Guest::X86_64 => X86_VM_STATS,
+    }
+}
+
+/// Those of a vCPU.
+pub(crate) fn vcpu_statistics(guest: Guest) -> &'static [Statistic] {
+    match guest {
+        Guest::Arm64 => VCPU_STATS,
+        Guest::X86_64 => X86_VCPU_STATS,
+    }
+}
+
+/// Those of an arm64 guest's VM; an x86-64 guest's begins with them.
+const VM_STATS: &[Statistic] = &[
     counter("remote_tlb_flush"),
     counter("remote_tlb_flush_requests"),
 ];
@@ -78,24 +119,48 @@ pub(crate) const REMOTE_TLB_FLUSH: usize = 0;
 /// Index in [`VM_STATS`].
 pub(crate) const REMOTE_TLB_FLUSH_REQUESTS: usize = 1;
 
+/// Those of an x86-64 guest's VM. What counts shadow and nested paging, which a software CPU does not
+/// have, stays 0.
+const X86_VM_STATS: &[Statistic] = &[
+    counter("remote_tlb_flush"),
+    counter("remote_tlb_flush_requests"),
+    counter("mmu_shadow_zapped"),
+    counter("mmu_pte_write"),
+    counter("mmu_pde_zapped"),
+    counter("mmu_flooded"),
+    counter("mmu_recycled"),
+    counter("mmu_cache_miss"),
+    instant("mmu_unsync"),
+    instant("pages_4k"),
+    instant("pages_2m"),
+    instant("pages_1g"),
+    instant("nx_lpage_splits"),
+    peak("max_mmu_rmap_size"),
+    peak("max_mmu_page_hash_collisions"),
+];
+
+/// A vCPU's, before those of its architecture.
+macro_rules! with_generic {
+    ($($own:expr,)*) => {
+        &[
+            counter("halt_successful_poll"),
+            counter("halt_attempted_poll"),
+            counter("halt_poll_invalid"),
+            counter("halt_wakeup"),
+            nanoseconds("halt_poll_success_ns"),
+            nanoseconds("halt_poll_fail_ns"),
+            nanoseconds("halt_wait_ns"),
+            histogram("halt_poll_success_hist"),
+            histogram("halt_poll_fail_hist"),
+            histogram("halt_wait_hist"),
+            boolean("blocking"),
+            $($own,)*
+        ]
+    };
+}
+
 /// Those of an arm64 vCPU.
-pub(crate) const VCPU_STATS: &[Statistic] = &[
-    counter("halt_successful_poll"),
-    counter("halt_attempted_poll"),
-    counter("halt_poll_invalid"),
-    counter("halt_wakeup"),
-    nanoseconds("halt_poll_success_ns"),
-    nanoseconds("halt_poll_fail_ns"),
-    nanoseconds("halt_wait_ns"),
-    histogram("halt_poll_success_hist"),
-    histogram("halt_poll_fail_hist"),
-    histogram("halt_wait_hist"),
-    Statistic {
-        name: "blocking",
-        flags: KVM_STATS_TYPE_INSTANT | KVM_STATS_UNIT_BOOLEAN | KVM_STATS_BASE_POW10,
-        exponent: 0,
-        size: 1,
-    },
+const VCPU_STATS: &[Statistic] = with_generic![
     counter("hvc_exit_stat"),
     counter("wfe_exit_stat"),
     counter("wfi_exit_stat"),
@@ -110,6 +175,54 @@ pub(crate) const MMIO_EXIT_USER: usize = 14;
 pub(crate) const SIGNAL_EXITS: usize = 16;
 /// Index in [`VCPU_STATS`].
 pub(crate) const EXITS: usize = 17;
+
+/// Those of an x86-64 vCPU.
+const X86_VCPU_STATS: &[Statistic] = with_generic![
+    counter("pf_taken"),
+    counter("pf_fixed"),
+    counter("pf_emulate"),
+    counter("pf_spurious"),
+    counter("pf_fast"),
+    counter("pf_mmio_spte_created"),
+    counter("pf_guest"),
+    counter("tlb_flush"),
+    counter("invlpg"),
+    counter("exits"),
+    counter("io_exits"),
+    counter("mmio_exits"),
+    counter("signal_exits"),
+    counter("irq_window_exits"),
+    counter("nmi_window_exits"),
+    counter("l1d_flush"),
+    counter("halt_exits"),
+    counter("request_irq_exits"),
+    counter("irq_exits"),
+    counter("host_state_reload"),
+    counter("fpu_reload"),
+    counter("insn_emulation"),
+    counter("insn_emulation_fail"),
+    counter("hypercalls"),
+    counter("irq_injections"),
+    counter("nmi_injections"),
+    counter("req_event"),
+    counter("nested_run"),
+    counter("directed_yield_attempted"),
+    counter("directed_yield_successful"),
+    counter("preemption_reported"),
+    counter("preemption_other"),
+    boolean("guest_mode"),
+    counter("notify_window_exits"),
+];
+
+/// Indices in [`X86_VCPU_STATS`].
+pub(crate) mod x86 {
+    pub(crate) const EXITS: usize = 20;
+    pub(crate) const IO_EXITS: usize = 21;
+    pub(crate) const MMIO_EXITS: usize = 22;
+    pub(crate) const SIGNAL_EXITS: usize = 23;
+    pub(crate) const HALT_EXITS: usize = 27;
+    pub(crate) const REQUEST_IRQ_EXITS: usize = 28;
+}
 
 /// The values of a VM or vCPU.
 #[derive(Debug)]
@@ -238,6 +351,14 @@ mod tests {
         assert_eq!(VCPU_STATS[MMIO_EXIT_USER].name, "mmio_exit_user");
         assert_eq!(VCPU_STATS[SIGNAL_EXITS].name, "signal_exits");
         assert_eq!(VCPU_STATS[EXITS].name, "exits");
+        let x86 = |index: usize| X86_VCPU_STATS[index].name;
+        assert_eq!(x86(x86::EXITS), "exits");
+        assert_eq!(x86(x86::IO_EXITS), "io_exits");
+        assert_eq!(x86(x86::MMIO_EXITS), "mmio_exits");
+        assert_eq!(x86(x86::SIGNAL_EXITS), "signal_exits");
+        assert_eq!(x86(x86::HALT_EXITS), "halt_exits");
+        assert_eq!(x86(x86::REQUEST_IRQ_EXITS), "request_irq_exits");
+        assert_eq!(X86_VM_STATS[REMOTE_TLB_FLUSH].name, "remote_tlb_flush");
     }
 
     /// What the kernel's `kvm_binary_stats_test` checks, and that values are live.

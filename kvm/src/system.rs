@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use understudy_abi::{KVM_API_VERSION, PAGE_SIZE, arm64, cap};
+use understudy_abi::{KVM_API_VERSION, PAGE_SIZE, arm64, cap, x86};
 use understudy_arm64::insn::features::{Fidelity, Use, Uses};
 use understudy_arm64::machine::{Model, Proposals, Settings};
 use understudy_arm64::sysregs::id::attainable;
@@ -10,22 +10,57 @@ use understudy_arm64::sysregs::id::fields::{self, Field};
 use understudy_memory::host;
 
 use crate::errno::Errno;
+use crate::guest::Guest;
 use crate::vm::VmFd;
+use crate::x86::Proposals as X86Proposals;
 
-/// vCPUs of a VM, at most, and the bound of their ids: KVM's on arm64.
-pub(crate) const MAX_VCPUS: u32 = 512;
 /// Bits of a guest-physical address, at least.
 const MIN_IPA_BITS: u32 = 32;
 /// Bits of a guest-physical address where `KVM_CREATE_VM` is given type 0.
 const DEFAULT_IPA_BITS: u32 = 40;
-/// Memory slots of a VM.
-pub(crate) const NR_MEMSLOTS: u16 = 32767;
-/// Bytes to map of a vCPU descriptor: `kvm_run`'s page, and the ring of coalesced MMIO.
-pub(crate) const VCPU_MMAP_SIZE: usize = 2 * PAGE_SIZE;
+/// What there is at most of something, and how a vCPU's mapping is laid out.
+#[derive(Debug)]
+pub(crate) struct Limits {
+    /// vCPUs of a VM.
+    pub(crate) max_vcpus: u32,
+    /// The bound of their ids.
+    pub(crate) max_vcpu_id: u32,
+    /// Memory slots of a VM.
+    pub(crate) nr_memslots: u16,
+    /// Bytes to map of a vCPU's descriptor: `kvm_run`'s page, on x86 that of port data, the ring of
+    /// coalesced MMIO.
+    pub(crate) vcpu_mmap_size: usize,
+    /// The page of that mapping which is the ring's.
+    pub(crate) coalesced_mmio_page: usize,
+}
+
+/// The limits of KVM on an architecture.
+pub(crate) fn limits(guest: Guest) -> &'static Limits {
+    match guest {
+        Guest::Arm64 => &Limits {
+            max_vcpus: 512,
+            max_vcpu_id: 512,
+            nr_memslots: 32767,
+            vcpu_mmap_size: 2 * PAGE_SIZE,
+            coalesced_mmio_page: arm64::KVM_COALESCED_MMIO_PAGE_OFFSET,
+        },
+        // As the kernel is configured unless somebody changes it.
+        Guest::X86_64 => &Limits {
+            max_vcpus: 1024,
+            max_vcpu_id: 4096,
+            nr_memslots: 32764,
+            vcpu_mmap_size: 3 * PAGE_SIZE,
+            coalesced_mmio_page: x86::KVM_COALESCED_MMIO_PAGE_OFFSET,
+        },
+    }
+}
 
 /// The host that KVM would run on.
 #[derive(Debug)]
 pub(crate) struct Host {
+    pub(crate) guest: Guest,
+    /// Proposals for x86-64 guests.
+    pub(crate) x86_proposals: X86Proposals,
     pub(crate) model: Model,
     pub(crate) proposals: Proposals,
     pub(crate) fidelity: Fidelity,
@@ -39,7 +74,7 @@ pub struct Kvm {
 }
 
 impl Kvm {
-    /// The system with the default host CPU model and no proposals.
+    /// The system for arm64 guests with the default host CPU model and no proposals.
     ///
     /// # Errors
     ///
@@ -48,30 +83,53 @@ impl Kvm {
         Ok(Kvm::with(Model::default(), Proposals::empty()))
     }
 
-    /// The system with this host CPU model and these proposals (requirements 0.2) for all its VMs.
-    pub fn with(model: Model, proposals: Proposals) -> Kvm {
+    /// The system for x86-64 guests, with these proposals (requirements 0.2) for all its VMs.
+    pub fn x86(proposals: X86Proposals) -> Kvm {
+        Kvm::of(Host {
+            guest: Guest::X86_64,
+            x86_proposals: proposals,
+            model: Model::default(),
+            proposals: Proposals::empty(),
+            fidelity: Fidelity::default(),
+            uses: Arc::default(),
+        })
+    }
+
+    fn of(host: Host) -> Kvm {
         // Bad pointers of callers are to be EFAULT from the first ioctl on.
         host::install();
         Kvm {
-            host: Arc::new(Host {
-                model,
-                proposals,
-                fidelity: Fidelity::default(),
-                uses: Arc::default(),
-            }),
+            host: Arc::new(host),
         }
+    }
+
+    /// The architecture of its guests.
+    pub fn guest(&self) -> Guest {
+        self.host.guest
+    }
+
+    /// The system for arm64 guests with this host CPU model and these proposals (requirements 0.2) for all its VMs.
+    pub fn with(model: Model, proposals: Proposals) -> Kvm {
+        Kvm::of(Host {
+            guest: Guest::Arm64,
+            x86_proposals: X86Proposals::empty(),
+            model,
+            proposals,
+            fidelity: Fidelity::default(),
+            uses: Arc::default(),
+        })
     }
 
     /// The same host, but for what is done about instructions of features that a VM hides.
     pub fn with_fidelity(self, fidelity: Fidelity) -> Kvm {
-        Kvm {
-            host: Arc::new(Host {
-                model: self.host.model,
-                proposals: self.host.proposals,
-                fidelity,
-                uses: Arc::default(),
-            }),
-        }
+        Kvm::of(Host {
+            guest: self.host.guest,
+            x86_proposals: self.host.x86_proposals,
+            model: self.host.model,
+            proposals: self.host.proposals,
+            fidelity,
+            uses: Arc::default(),
+        })
     }
 
     /// The instructions of hidden features that guests have used, with [`Fidelity::Report`].
@@ -90,7 +148,7 @@ impl Kvm {
     ///
     /// None.
     pub fn get_vcpu_mmap_size(&self) -> Result<usize, Errno> {
-        Ok(VCPU_MMAP_SIZE)
+        Ok(limits(self.host.guest).vcpu_mmap_size)
     }
 
     /// `KVM_CHECK_EXTENSION` (4.4) with a number; see [`crate::capability`].
@@ -105,12 +163,12 @@ impl Kvm {
 
     /// How many vCPUs a VM can have (`KVM_CAP_MAX_VCPUS`).
     pub fn get_max_vcpus(&self) -> usize {
-        MAX_VCPUS as usize
+        limits(self.host.guest).max_vcpus as usize
     }
 
     /// How many memory slots a VM can have (`KVM_CAP_NR_MEMSLOTS`).
     pub fn get_nr_memslots(&self) -> usize {
-        NR_MEMSLOTS.into()
+        limits(self.host.guest).nr_memslots.into()
     }
 
     /// Bits of a guest-physical address, at most (`KVM_CAP_ARM_VM_IPA_SIZE`).
@@ -166,14 +224,20 @@ impl Kvm {
         self.create_vm_with_type((ipa_size as u64) & arm64::KVM_VM_TYPE_ARM_IPA_SIZE_MASK)
     }
 
-    /// `KVM_CREATE_VM` with a type: bits 7:0 are the size of guest-physical addresses in bits, 0
-    /// for 40; the others are 0.
+    /// `KVM_CREATE_VM` with a type. For an arm64 guest bits 7:0 are the size of guest-physical
+    /// addresses in bits, 0 for 40; the others are 0. For an x86-64 guest it is 0.
     ///
     /// # Errors
     ///
     /// EINVAL for another bit, or a size that the host has not; ENOMEM, EMFILE, ENFILE where the
     /// process has no more.
     pub fn create_vm_with_type(&self, vm_type: u64) -> Result<VmFd, Errno> {
+        if self.host.guest == Guest::X86_64 {
+            return match vm_type {
+                x86::KVM_X86_DEFAULT_VM => VmFd::x86(self.clone()),
+                _ => Err(Errno::EINVAL),
+            };
+        }
         if vm_type & !arm64::KVM_VM_TYPE_ARM_IPA_SIZE_MASK != 0 {
             return Err(Errno::EINVAL);
         }
@@ -190,6 +254,6 @@ impl Kvm {
             proposals: self.host.proposals,
             fidelity: self.host.fidelity,
         };
-        VmFd::new(self.clone(), settings)
+        VmFd::arm64(self.clone(), settings)
     }
 }

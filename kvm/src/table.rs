@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   ioctl(object, request, arg) ── EIO? ── row of (kind of object, request) ── handler
-//!                                              └ none: EINVAL, as KVM's default cases give
+//!                                              └ none: as KVM's default cases give
 //! ```
 //!
 //! A handler copies its argument in, calls the object's method (which is also the Rust API), and
@@ -17,6 +17,7 @@ use understudy_abi::ioctl::{is_kvm, size};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use crate::errno::Errno;
+use crate::guest::Guest;
 use crate::ioctl as families;
 use crate::system::Kvm;
 use crate::user::User;
@@ -57,6 +58,16 @@ impl Object {
             Object::Vm(_) => Kind::Vm,
             Object::Vcpu(_) => Kind::Vcpu,
             Object::Stats => Kind::Stats,
+        }
+    }
+
+    /// The architecture of its guests. Statistics have none of their own: as arm64's.
+    pub fn guest(&self) -> Guest {
+        match self {
+            Object::System(system) => system.guest(),
+            Object::Vm(vm) => vm.guest(),
+            Object::Vcpu(vcpu) => vcpu.vm().guest(),
+            Object::Stats => Guest::Arm64,
         }
     }
 }
@@ -152,17 +163,40 @@ pub(crate) const fn last_segment(path: &'static str) -> &'static str {
     path.split_at(start).1
 }
 
-/// Every ioctl, family by family.
-pub fn rows() -> impl Iterator<Item = &'static Row> {
-    families::FAMILIES.iter().copied().flatten()
+/// Every ioctl that an architecture has, family by family.
+pub fn rows(guest: Guest) -> impl Iterator<Item = &'static Row> {
+    let families = families::FAMILIES.iter();
+    families
+        .filter(move |(guests, _)| guests.has(guest))
+        .flat_map(|(_, rows)| *rows)
 }
 
-static INDEX: LazyLock<HashMap<(Kind, u32), &'static Row>> =
-    LazyLock::new(|| rows().map(|row| ((row.kind(), row.request), row)).collect());
+/// The rows of one architecture.
+type Index = HashMap<(Kind, u32), &'static Row>;
+
+fn index(guest: Guest) -> Index {
+    let rows = rows(guest);
+    rows.map(|row| ((row.kind(), row.request), row)).collect()
+}
+
+static ARM64: LazyLock<Index> = LazyLock::new(|| index(Guest::Arm64));
+static X86_64: LazyLock<Index> = LazyLock::new(|| index(Guest::X86_64));
 
 /// The row of an ioctl.
-pub fn find(kind: Kind, request: u32) -> Option<&'static Row> {
-    INDEX.get(&(kind, request)).copied()
+pub fn find(guest: Guest, kind: Kind, request: u32) -> Option<&'static Row> {
+    let index = match guest {
+        Guest::Arm64 => &ARM64,
+        Guest::X86_64 => &X86_64,
+    };
+    index.get(&(kind, request)).copied()
+}
+
+/// What a request gives that KVM does not know.
+pub fn unknown(guest: Guest, kind: Kind) -> Errno {
+    match (guest, kind) {
+        (Guest::X86_64, Kind::Vm) | (_, Kind::Stats) => Errno::ENOTTY,
+        _ => Errno::EINVAL,
+    }
 }
 
 /// Performs an ioctl, as the kernel would for a descriptor of this object.
@@ -170,7 +204,8 @@ pub fn find(kind: Kind, request: u32) -> Option<&'static Row> {
 /// # Errors
 ///
 /// Those of the request's row; EIO if the VM is another process's (one that forked) or dead;
-/// EINVAL for a request that KVM does not know, ENOTTY for any request on statistics.
+/// EINVAL, or ENOTTY on an x86-64 guest's VM, for a request that KVM does not know; ENOTTY for any
+/// request on statistics.
 pub fn ioctl(
     object: &Object,
     descriptors: &dyn Descriptors,
@@ -190,7 +225,8 @@ pub fn ioctl(
     {
         return families::run::run(vcpu, &call);
     }
-    let row = find(object.kind(), request).ok_or(Errno::EINVAL)?;
+    let (guest, kind) = (object.guest(), object.kind());
+    let row = find(guest, kind, request).ok_or_else(|| unknown(guest, kind))?;
     debug_assert!(is_kvm(request) && size(request) <= understudy_abi::PAGE_SIZE);
     match (&row.handler, object) {
         (Handler::System(handler), Object::System(system)) => handler(system, &call),
@@ -208,11 +244,21 @@ mod tests {
 
     #[test]
     fn every_row_is_one_of_the_uapi_and_says_what_it_can_fail_with() {
+        for guest in Guest::ALL {
+            check(guest);
+        }
+    }
+
+    fn check(guest: Guest) {
         let mut seen = HashSet::new();
-        for row in rows() {
+        for row in rows(guest) {
             assert!(seen.insert((row.kind(), row.request)), "{} twice", row.name);
             // By name, as KVM_ARM_SET_DEVICE_ADDR has the number of KVM_GET_ONE_REG.
-            let uapi = || numbers::ALL.iter().chain(numbers::arm64::ALL);
+            let of_guest = match guest {
+                Guest::Arm64 => numbers::arm64::ALL,
+                Guest::X86_64 => numbers::x86::ALL,
+            };
+            let uapi = || numbers::ALL.iter().chain(of_guest);
             assert!(
                 uapi().any(|of| *of == (row.name, row.request)),
                 "{}",

@@ -1,61 +1,91 @@
 //! A virtual processor: what `KVM_CREATE_VCPU` gives.
 
+pub(crate) mod arm64;
+pub(crate) mod x86;
+
 use std::fmt;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
-use understudy_abi::arm64::reg::size_of_id;
-use understudy_abi::arm64::{
-    KVM_COALESCED_MMIO_PAGE_OFFSET, kvm_guest_debug, kvm_vcpu_events, kvm_vcpu_init,
-};
 use understudy_abi::common::kvm_mp_state;
 use understudy_abi::run::Run;
 use understudy_abi::{PAGE_SIZE, exit};
-use understudy_arm64::vcpu::Vcpu as Processor;
-use understudy_arm64::vcpu::peer::Peer;
 
 use crate::errno::Errno;
+use crate::guest::Peer;
 use crate::shared::SharedPages;
-use crate::stats::{Counters, VCPU_STATS};
-use crate::system::VCPU_MMAP_SIZE;
-use crate::vm::Vm;
+use crate::stats::{Counters, vcpu_statistics};
+use crate::system::limits;
+use crate::vm::{Machine, Vm};
 
-/// What an ioctl on a vCPU works on. Held for as long as the ioctl takes, `KVM_RUN` included: other
-/// threads' ioctls wait, as for KVM's `vcpu->mutex`.
-pub(crate) struct State {
-    pub(crate) cpu: Processor,
-    /// Signals that are blocked while the guest runs (`KVM_SET_SIGNAL_MASK`), bit `n - 1` for
-    /// signal `n`; the thread's own if none.
-    pub(crate) signal_mask: Option<u64>,
-    /// Bits of PSTATE that the processor does not have and user space has set: KVM keeps them until
-    /// the guest runs.
-    pub(crate) pstate_kept: u64,
+/// No signal mask: SIGKILL is in none.
+const NO_MASK: u64 = u64::MAX;
+
+/// The processor, with what an ioctl works on. It is held for as long as the ioctl takes, `KVM_RUN`
+/// included: other threads' ioctls wait, as for KVM's `vcpu->mutex`.
+enum Processor {
+    Arm64(Mutex<arm64::State>),
+    X86(Box<Mutex<x86::State>>),
+}
+
+/// What keeps other threads' ioctls waiting.
+#[expect(dead_code, reason = "held, not looked at")]
+pub(crate) enum Held<'a> {
+    Arm64(MutexGuard<'a, arm64::State>),
+    X86(MutexGuard<'a, x86::State>),
+}
+
+fn lock<T>(state: &Mutex<T>) -> MutexGuard<'_, T> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn try_lock<T>(state: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
+    match state.try_lock() {
+        Ok(state) => Some(state),
+        Err(TryLockError::Poisoned(error)) => Some(error.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
+    }
 }
 
 /// A vCPU, shared by its descriptors.
 pub struct Vcpu {
     vm: Arc<Vm>,
     id: u32,
-    pub(crate) peer: Arc<Peer>,
+    pub(crate) peer: Peer,
     pub(crate) run: Run<SharedPages>,
     pub(crate) stats: Counters,
-    state: Mutex<State>,
+    /// Signals that are blocked while the guest runs (`KVM_SET_SIGNAL_MASK`), bit `n - 1` for
+    /// signal `n`; the thread's own if [`NO_MASK`].
+    signal_mask: AtomicU64,
+    processor: Processor,
 }
 
 impl Vcpu {
     pub(crate) fn new(vm: Arc<Vm>, id: u32) -> Result<(Arc<Vcpu>, OwnedFd), Errno> {
-        let (pages, fd) = SharedPages::new("kvm-vcpu", VCPU_MMAP_SIZE)?;
-        let cpu = Processor::new(&vm.machine, id);
+        let guest = vm.guest();
+        let (pages, fd) = SharedPages::new("kvm-vcpu", limits(guest).vcpu_mmap_size)?;
+        let (peer, processor) = match &vm.machine {
+            Machine::Arm64(machine) => {
+                let cpu = understudy_arm64::vcpu::Vcpu::new(machine, id);
+                let peer = Peer::Arm64(cpu.peer().clone());
+                let pstate_kept = 0;
+                let state = arm64::State { cpu, pstate_kept };
+                (peer, Processor::Arm64(Mutex::new(state)))
+            }
+            Machine::X86(machine) => {
+                let state = x86::State::new(machine, id)?;
+                let peer = Peer::X86(state.cpu.peer().clone());
+                (peer, Processor::X86(Box::new(Mutex::new(state))))
+            }
+        };
         let vcpu = Vcpu {
             id,
-            peer: cpu.peer().clone(),
+            peer,
             run: Run(pages),
-            stats: Counters::new(VCPU_STATS),
-            state: Mutex::new(State {
-                cpu,
-                signal_mask: None,
-                pstate_kept: 0,
-            }),
+            stats: Counters::new(vcpu_statistics(guest)),
+            signal_mask: AtomicU64::new(NO_MASK),
+            processor,
             vm,
         };
         Ok((Arc::new(vcpu), fd))
@@ -76,41 +106,99 @@ impl Vcpu {
     /// maps a vCPU for a program maps this over it.
     pub fn coalesced_mmio_page(&self) -> (usize, BorrowedFd<'_>) {
         (
-            KVM_COALESCED_MMIO_PAGE_OFFSET * PAGE_SIZE,
+            limits(self.vm.guest()).coalesced_mmio_page * PAGE_SIZE,
             self.vm.coalesced.page(),
         )
     }
 
-    /// The vCPU as other threads reach it: its power state, its lines, and what ends its run.
-    pub fn peer(&self) -> &Arc<Peer> {
+    /// The vCPU as other threads reach it: what ends its run.
+    pub fn peer(&self) -> &Peer {
         &self.peer
     }
 
-    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What an ioctl on a vCPU of an arm64 guest works on; else as for an ioctl that the
+    /// architecture does not have.
+    pub(crate) fn arm64(&self) -> Result<MutexGuard<'_, arm64::State>, Errno> {
+        match &self.processor {
+            Processor::Arm64(state) => Ok(lock(state)),
+            Processor::X86(_) => Err(Errno::EINVAL),
+        }
+    }
+
+    /// The same for an x86-64 guest.
+    pub(crate) fn x86(&self) -> Result<MutexGuard<'_, x86::State>, Errno> {
+        match &self.processor {
+            Processor::X86(state) => {
+                let mut state = lock(state);
+                self.settle_x86(&mut state);
+                Ok(state)
+            }
+            Processor::Arm64(_) => Err(Errno::EINVAL),
+        }
+    }
+
+    /// Has the processor follow what was set for its VM meanwhile.
+    fn settle_x86(&self, state: &mut x86::State) {
+        if let Machine::X86(machine) = &self.vm.machine {
+            let settings = &machine.settings;
+            settings.settle(state.cpu.cpu_mut(), &mut state.changes);
+        }
+    }
+
+    /// Keeps other threads' ioctls waiting.
+    pub(crate) fn hold(&self) -> Held<'_> {
+        match &self.processor {
+            Processor::Arm64(state) => Held::Arm64(lock(state)),
+            Processor::X86(state) => Held::X86(lock(state)),
+        }
     }
 
     /// The same unless an ioctl is going on.
-    pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, State>> {
-        match self.state.try_lock() {
-            Ok(state) => Some(state),
-            Err(TryLockError::Poisoned(error)) => Some(error.into_inner()),
-            Err(TryLockError::WouldBlock) => None,
+    pub(crate) fn try_hold(&self) -> Option<Held<'_>> {
+        match &self.processor {
+            Processor::Arm64(state) => try_lock(state).map(Held::Arm64),
+            Processor::X86(state) => try_lock(state).map(Held::X86),
         }
     }
 
-    /// The same once the vCPU is initialised; ENOEXEC before. A reset that it owes is made first
-    /// (IDR-4).
-    pub(crate) fn lock_initialized(&self) -> Result<MutexGuard<'_, State>, Errno> {
-        let mut state = self.lock();
-        match state.cpu.features() {
-            Some(_) => {
-                state.cpu.settle_reset();
-                Ok(state)
+    /// The mask of `KVM_SET_SIGNAL_MASK`.
+    pub(crate) fn signal_mask(&self) -> Option<u64> {
+        let mask = self.signal_mask.load(Ordering::Relaxed);
+        (mask != NO_MASK).then_some(mask)
+    }
+
+    /// Sets it.
+    pub(crate) fn set_signal_mask(&self, mask: Option<u64>) {
+        let killable = !(1 << (libc::SIGKILL - 1));
+        let mask = mask.map_or(NO_MASK, |mask| mask & killable);
+        self.signal_mask.store(mask, Ordering::Relaxed);
+    }
+
+    /// `KVM_RUN`: what it leaves is in `kvm_run`.
+    pub(crate) fn run(&self) -> Result<(), Errno> {
+        match &self.processor {
+            Processor::Arm64(state) => self.run_arm64(&mut lock(state)),
+            Processor::X86(state) => {
+                let mut state = lock(state);
+                self.settle_x86(&mut state);
+                self.run_x86(&mut state)
             }
-            None => Err(Errno::ENOEXEC),
         }
     }
+}
+
+/// What `KVM_SET_GUEST_DEBUG` takes, which each architecture has its own structure for.
+pub trait GuestDebug {
+    #[doc(hidden)]
+    fn set(&self, vcpu: &Vcpu) -> Result<(), Errno>;
+}
+
+/// What `KVM_GET_VCPU_EVENTS` gives, which each architecture has its own structure for.
+pub trait VcpuEvents: Sized {
+    #[doc(hidden)]
+    fn get(vcpu: &Vcpu) -> Result<Self, Errno>;
+    #[doc(hidden)]
+    fn set(&self, vcpu: &Vcpu) -> Result<(), Errno>;
 }
 
 impl fmt::Debug for Vcpu {
@@ -130,8 +218,10 @@ pub enum VcpuExit<'a> {
     MmioWrite(u64, &'a [u8]),
     /// `KVM_EXIT_HYPERCALL`.
     Hypercall(exit::hypercall),
-    /// `KVM_EXIT_DEBUG`.
+    /// `KVM_EXIT_DEBUG` of an arm64 guest.
     Debug(understudy_abi::arm64::kvm_debug_exit_arch),
+    /// `KVM_EXIT_DEBUG` of an x86-64 guest.
+    X86Debug(understudy_abi::x86::kvm_debug_exit_arch),
     /// `KVM_EXIT_SYSTEM_EVENT`: its type and data.
     SystemEvent(u32, Vec<u64>),
     /// `KVM_EXIT_ARM_NISV`.
@@ -200,7 +290,10 @@ impl VcpuFd {
                 }
             }
             exit::KVM_EXIT_HYPERCALL => VcpuExit::Hypercall(page.exit()),
-            exit::KVM_EXIT_DEBUG => VcpuExit::Debug(page.exit()),
+            exit::KVM_EXIT_DEBUG => match self.vcpu.processor {
+                Processor::Arm64(_) => VcpuExit::Debug(page.exit()),
+                Processor::X86(_) => VcpuExit::X86Debug(page.exit()),
+            },
             exit::KVM_EXIT_SYSTEM_EVENT => {
                 let event: exit::system_event = page.exit();
                 let data = event.data.iter().take(event.ndata as usize);
@@ -227,83 +320,21 @@ impl VcpuFd {
         self.vcpu.run.flags()
     }
 
-    /// `kvm_run.s.regs.device_irq_level`.
-    pub fn device_irq_level(&self) -> u64 {
-        let regs: understudy_abi::arm64::kvm_sync_regs = self.vcpu.run.sync_regs();
-        regs.device_irq_level
-    }
-
     /// What makes a [`VcpuFd::run`] on another thread return EINTR. Can be used in a signal
     /// handler.
-    pub fn peer(&self) -> &Arc<Peer> {
+    pub fn peer(&self) -> &Peer {
         &self.vcpu.peer
     }
 
-    /// `KVM_ARM_VCPU_INIT` (4.82).
+    /// `KVM_SET_GUEST_DEBUG` (4.87; requirements 6.5), with the structure of the guest's
+    /// architecture.
     ///
     /// # Errors
     ///
-    /// ENOENT for a feature that KVM does not know; EINVAL for a target or feature that the host
-    /// does not have, or for features unlike those of the VM's other vCPUs.
-    pub fn vcpu_init(&self, init: &kvm_vcpu_init) -> Result<(), Errno> {
-        self.vcpu.init(init)
-    }
-
-    /// `KVM_ARM_VCPU_FINALIZE` (4.119).
-    ///
-    /// # Errors
-    ///
-    /// ENOEXEC before [`VcpuFd::vcpu_init`]; EINVAL for a feature that the vCPU does not have or
-    /// that needs no finalising.
-    pub fn vcpu_finalize(&self, feature: &i32) -> Result<(), Errno> {
-        self.vcpu.finalize(*feature)
-    }
-
-    /// `KVM_GET_ONE_REG` (4.69): copies the register into `data`, gives its size.
-    ///
-    /// # Errors
-    ///
-    /// ENOEXEC before [`VcpuFd::vcpu_init`]; ENOENT for a register that the vCPU does not have;
-    /// EINVAL for an id that makes no sense, or if `data` is too small.
-    pub fn get_one_reg(&self, reg_id: u64, data: &mut [u8]) -> Result<usize, Errno> {
-        let size = size_of_id(reg_id);
-        let data = data.get_mut(..size).ok_or(Errno::EINVAL)?;
-        let value = self.vcpu.get_one_reg(reg_id)?;
-        for (to, from) in data.iter_mut().zip(value.to_ne_bytes_of(size)) {
-            *to = from;
-        }
-        Ok(size)
-    }
-
-    /// `KVM_SET_ONE_REG` (4.68); gives the register's size.
-    ///
-    /// # Errors
-    ///
-    /// As [`VcpuFd::get_one_reg`]; EINVAL for a value that the register cannot have; EBUSY for an
-    /// ID register once the VM has run.
-    pub fn set_one_reg(&self, reg_id: u64, data: &[u8]) -> Result<usize, Errno> {
-        let size = size_of_id(reg_id);
-        let data = data.get(..size).ok_or(Errno::EINVAL)?;
-        self.vcpu.set_one_reg(reg_id, data)?;
-        Ok(size)
-    }
-
-    /// `KVM_GET_REG_LIST` (4.84): the ids of all registers.
-    ///
-    /// # Errors
-    ///
-    /// ENOEXEC before [`VcpuFd::vcpu_init`].
-    pub fn get_reg_list(&self) -> Result<Vec<u64>, Errno> {
-        self.vcpu.reg_list()
-    }
-
-    /// `KVM_SET_GUEST_DEBUG` (4.87; requirements 6.5).
-    ///
-    /// # Errors
-    ///
-    /// EINVAL for a bit of `control` that KVM does not know.
-    pub fn set_guest_debug(&self, debug: &kvm_guest_debug) -> Result<(), Errno> {
-        self.vcpu.set_guest_debug(debug)
+    /// EINVAL on arm64 for a bit of `control` that KVM does not know; EBUSY on x86 if an exception is
+    /// to be injected while one is pending.
+    pub fn set_guest_debug(&self, debug: &impl GuestDebug) -> Result<(), Errno> {
+        debug.set(&self.vcpu)
     }
 
     /// `KVM_GET_MP_STATE` (4.38).
@@ -312,35 +343,40 @@ impl VcpuFd {
     ///
     /// None.
     pub fn get_mp_state(&self) -> Result<kvm_mp_state, Errno> {
-        Ok(self.vcpu.mp_state())
+        match self.vcpu.processor {
+            Processor::Arm64(_) => self.vcpu.mp_state_arm64(),
+            Processor::X86(_) => self.vcpu.mp_state_x86(),
+        }
     }
 
     /// `KVM_SET_MP_STATE` (4.39).
     ///
     /// # Errors
     ///
-    /// EINVAL for a state that arm64 does not have.
+    /// EINVAL for a state that the guest's architecture does not have.
     pub fn set_mp_state(&self, state: kvm_mp_state) -> Result<(), Errno> {
-        self.vcpu.set_mp_state(state)
+        match self.vcpu.processor {
+            Processor::Arm64(_) => self.vcpu.set_mp_state_arm64(state),
+            Processor::X86(_) => self.vcpu.set_mp_state_x86(state),
+        }
     }
 
-    /// `KVM_GET_VCPU_EVENTS` (4.31).
+    /// `KVM_GET_VCPU_EVENTS` (4.31), in the structure of the guest's architecture.
     ///
     /// # Errors
     ///
-    /// ENOEXEC before [`VcpuFd::vcpu_init`].
-    pub fn get_vcpu_events(&self) -> Result<kvm_vcpu_events, Errno> {
-        self.vcpu.events()
+    /// ENOEXEC on arm64 before [`VcpuFd::vcpu_init`].
+    pub fn get_vcpu_events<E: VcpuEvents>(&self) -> Result<E, Errno> {
+        E::get(&self.vcpu)
     }
 
     /// `KVM_SET_VCPU_EVENTS` (4.32).
     ///
     /// # Errors
     ///
-    /// ENOEXEC before [`VcpuFd::vcpu_init`]; EINVAL if what is reserved is not 0, or the syndrome
-    /// has bits outside the ISS.
-    pub fn set_vcpu_events(&self, events: &kvm_vcpu_events) -> Result<(), Errno> {
-        self.vcpu.set_events(events)
+    /// ENOEXEC on arm64 before [`VcpuFd::vcpu_init`]; EINVAL for what cannot be pending.
+    pub fn set_vcpu_events(&self, events: &impl VcpuEvents) -> Result<(), Errno> {
+        events.set(&self.vcpu)
     }
 
     /// `KVM_GET_STATS_FD` (4.133).

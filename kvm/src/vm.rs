@@ -9,24 +9,34 @@ use understudy_abi::arm64::{KVM_ARM_TARGET_GENERIC_V8, kvm_arm_counter_offset, k
 use understudy_abi::common::{
     kvm_enable_cap, kvm_irq_level, kvm_userspace_memory_region, kvm_userspace_memory_region2,
 };
-use understudy_arm64::machine::{Machine, Settings};
-use understudy_arm64::vcpu::peer::Peer;
+use understudy_arm64::machine::{Machine as Arm64Machine, Settings};
+use understudy_engine::bus::Bus;
 use understudy_memory::{GuestMemory, Limits, UserRegion};
 
 use crate::coalesced::CoalescedMmio;
 use crate::errno::Errno;
+use crate::guest::{Guest, Peer};
 use crate::host_memory;
 use crate::process;
 use crate::shared;
-use crate::stats::{Counters, VM_STATS};
-use crate::system::{Kvm, MAX_VCPUS};
+use crate::stats::{Counters, vm_statistics};
+use crate::system::{Kvm, limits};
 use crate::vcpu::{Vcpu, VcpuFd};
+
+/// What the processors of a VM have in common.
+#[derive(Debug)]
+pub(crate) enum Machine {
+    Arm64(Arc<Arm64Machine>),
+    X86(crate::x86::Machine),
+}
 
 /// A VM, shared by its descriptors and those of its vCPUs.
 #[derive(Debug)]
 pub struct Vm {
     pub(crate) system: Kvm,
-    pub(crate) machine: Arc<Machine>,
+    /// Guest-physical memory.
+    pub(crate) memory: Arc<GuestMemory>,
+    pub(crate) machine: Machine,
     pub(crate) coalesced: Arc<CoalescedMmio>,
     pub(crate) stats: Counters,
     /// By id. A vCPU whose last descriptor was closed keeps its id, as in KVM.
@@ -44,9 +54,44 @@ impl Vm {
         Ok(())
     }
 
+    /// The architecture of its guest.
+    pub fn guest(&self) -> Guest {
+        match self.machine {
+            Machine::Arm64(_) => Guest::Arm64,
+            Machine::X86(_) => Guest::X86_64,
+        }
+    }
+
+    /// The machine of an arm64 guest; else as for an ioctl that the architecture does not have.
+    pub(crate) fn arm64(&self) -> Result<&Arc<Arm64Machine>, Errno> {
+        match &self.machine {
+            Machine::Arm64(machine) => Ok(machine),
+            Machine::X86(_) => Err(Errno::ENOTTY),
+        }
+    }
+
+    /// The machine of an x86-64 guest; else as for an ioctl that the architecture does not have.
+    pub(crate) fn x86(&self) -> Result<&crate::x86::Machine, Errno> {
+        match &self.machine {
+            Machine::X86(machine) => Ok(machine),
+            Machine::Arm64(_) => Err(Errno::EINVAL),
+        }
+    }
+
     /// The vCPUs as other threads reach them, in the order of their making.
-    pub fn peers(&self) -> Vec<Arc<Peer>> {
-        self.machine.vcpus()
+    pub fn peers(&self) -> Vec<Peer> {
+        match &self.machine {
+            Machine::Arm64(machine) => machine.vcpus().into_iter().map(Peer::Arm64).collect(),
+            Machine::X86(machine) => machine.vcpus().into_iter().map(Peer::X86).collect(),
+        }
+    }
+
+    /// Has every vCPU take a request, and returns once each did or is not running guest code.
+    pub(crate) fn broadcast_and_wait(&self, request: u32) {
+        match &self.machine {
+            Machine::Arm64(machine) => machine.broadcast_and_wait(None, request, || ()),
+            Machine::X86(machine) => machine.broadcast_and_wait(None, request, || ()),
+        }
     }
 
     fn lock_vcpus(&self) -> MutexGuard<'_, BTreeMap<u32, Weak<Vcpu>>> {
@@ -57,7 +102,8 @@ impl Vm {
     pub(crate) fn create_vcpu(self: &Arc<Vm>, id: u64) -> Result<(Arc<Vcpu>, OwnedFd), Errno> {
         let id = u32::try_from(id).map_err(|_| Errno::EINVAL)?;
         let mut vcpus = self.lock_vcpus();
-        if id >= MAX_VCPUS || vcpus.len() >= MAX_VCPUS as usize {
+        let limits = limits(self.guest());
+        if id >= limits.max_vcpu_id || vcpus.len() >= limits.max_vcpus as usize {
             return Err(Errno::EINVAL);
         }
         if vcpus.contains_key(&id) {
@@ -72,7 +118,7 @@ impl Vm {
     pub(crate) fn with_idle_vcpus<R>(&self, f: impl FnOnce() -> R) -> Result<R, Errno> {
         let vcpus = self.lock_vcpus();
         let vcpus: Vec<Arc<Vcpu>> = vcpus.values().filter_map(Weak::upgrade).collect();
-        let locks: Option<Vec<_>> = vcpus.iter().map(|vcpu| vcpu.try_lock()).collect();
+        let locks: Option<Vec<_>> = vcpus.iter().map(|vcpu| vcpu.try_hold()).collect();
         let _locks = locks.ok_or(Errno::EBUSY)?;
         Ok(f())
     }
@@ -86,19 +132,38 @@ pub struct VmFd {
 }
 
 impl VmFd {
-    pub(crate) fn new(system: Kvm, settings: Settings) -> Result<VmFd, Errno> {
-        let fd = shared::placeholder("kvm-vm")?;
+    /// A VM for an arm64 guest.
+    pub(crate) fn arm64(system: Kvm, settings: Settings) -> Result<VmFd, Errno> {
         let memory = Arc::new(GuestMemory::new(Limits::arm64(settings.ipa_bits)));
-        let machine = Machine::new(memory, settings);
-        let coalesced = Arc::new(CoalescedMmio::new()?);
-        // The machine is new: nobody has set these.
-        let _ = machine.bus.set(coalesced.clone());
+        let machine = Arm64Machine::new(memory.clone(), settings);
+        // The machine is new: nobody has set this.
         let _ = machine.uses.set(system.host.uses.clone());
+        VmFd::new(system, memory, Machine::Arm64(machine))
+    }
+
+    /// A VM for an x86-64 guest.
+    pub(crate) fn x86(system: Kvm) -> Result<VmFd, Errno> {
+        let memory = Arc::new(GuestMemory::new(Limits::x86(crate::x86::PHYSICAL_BITS)));
+        let machine = crate::x86::Machine::new(memory.clone());
+        VmFd::new(system, memory, Machine::X86(machine))
+    }
+
+    fn new(system: Kvm, memory: Arc<GuestMemory>, machine: Machine) -> Result<VmFd, Errno> {
+        let fd = shared::placeholder("kvm-vm")?;
+        let coalesced = Arc::new(CoalescedMmio::new()?);
+        let bus: Arc<dyn Bus> = coalesced.clone();
+        // As before.
+        let _ = match &machine {
+            Machine::Arm64(machine) => machine.bus.set(bus),
+            Machine::X86(machine) => machine.bus.set(bus),
+        };
+        let guest = system.host.guest;
         let vm = Arc::new(Vm {
             system,
+            memory,
             machine,
             coalesced,
-            stats: Counters::new(VM_STATS),
+            stats: Counters::new(vm_statistics(guest)),
             vcpus: Mutex::new(BTreeMap::new()),
             owner: process::Generation::now(),
             dead: AtomicBool::new(false),

@@ -8,7 +8,7 @@ use understudy_abi::arm64::{irq_line, kvm_arm_counter_offset, kvm_vcpu_events, k
 use understudy_abi::cap;
 use understudy_abi::common::*;
 use understudy_abi::ioctl::{self as request, arm64};
-use understudy_kvm::{Errno, Kind, table};
+use understudy_kvm::{Errno, Guest, Kind, Kvm, table};
 
 const OK: Result<i64, Errno> = Ok(0);
 
@@ -488,12 +488,23 @@ fn memory_regions() {
 /// No argument of any ioctl can do more than fail, with an errno of the row.
 #[test]
 fn every_row_survives_arguments_that_are_nonsense() {
-    let program = Program::new();
+    for guest in Guest::ALL {
+        let system = match guest {
+            Guest::Arm64 => Kvm::new().unwrap(),
+            Guest::X86_64 => Kvm::x86(understudy_kvm::x86::Proposals::all()),
+        };
+        survives_nonsense(guest, &Program::on(system));
+    }
+}
+
+fn survives_nonsense(guest: Guest, program: &Program) {
     let vm = program.create_vm();
     let vcpu = program.create_vcpu(vm, 0);
-    program.init(vm, vcpu);
+    if guest == Guest::Arm64 {
+        program.init(vm, vcpu);
+    }
     let mut page = vec![0u64; 1024];
-    for row in table::rows() {
+    for row in table::rows(guest) {
         let fd = match row.kind() {
             Kind::System => SYSTEM,
             Kind::Vm => vm,

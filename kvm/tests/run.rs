@@ -507,7 +507,10 @@ fn irq_line_wakes_from_wfi() {
         scope.spawn(move || {
             std::thread::sleep(Duration::from_millis(20));
             let peers = vm.peers();
-            peers[0].set_line(understudy_arm64::vcpu::peer::Line::Irq, true);
+            let understudy_kvm::Peer::Arm64(peer) = &peers[0] else {
+                panic!("the guest is an arm64 one");
+            };
+            peer.set_line(understudy_arm64::vcpu::peer::Line::Irq, true);
         });
         assert_eq!(guest.enter(), Ok(KVM_EXIT_MMIO));
     });

@@ -1,13 +1,12 @@
 //! The machine that the program finds behind `/dev/kvm`, chosen by environment variables, which
 //! `understudy exec` passes on: those of [`understudy_kvm::host`]; `UNDERSTUDY_GUEST`, the guests'
 //! architecture; and `UNDERSTUDY_ENGINE`, whose KVM it is: `understudy`'s, or the machine's own with
-//! proposals added to it ([`pass_through`]).
+//! proposals added to it ([`crate::pass_through`]).
 
 use std::sync::OnceLock;
 
-use understudy_kvm::{Kvm, host};
-
-use crate::pass_through::{self, Proposals};
+use understudy_kvm::x86::Proposals;
+use understudy_kvm::{Guest, Kvm, host};
 
 static SYSTEM: OnceLock<Result<Kvm, String>> = OnceLock::new();
 
@@ -25,15 +24,14 @@ fn variable(name: &str) -> Option<String> {
 }
 
 fn from_environment() -> Result<Kvm, String> {
-    match variable("UNDERSTUDY_GUEST").as_deref() {
-        None | Some("arm64") => {}
-        Some(guest) => {
-            return Err(format!(
-                "UNDERSTUDY_GUEST: no guests of architecture {guest}"
-            ));
-        }
-    }
-    host::choose(variable)
+    let guest = match variable("UNDERSTUDY_GUEST") {
+        None => Guest::default(),
+        Some(name) => Guest::by_name(&name).ok_or_else(|| {
+            let names = Guest::ALL.map(Guest::name).join(" and ");
+            format!("UNDERSTUDY_GUEST: no guests of architecture {name}: there are {names}")
+        })?,
+    };
+    host::choose(guest, variable)
 }
 
 /// Whose KVM a program gets.
@@ -64,8 +62,8 @@ pub(crate) fn added() -> Proposals {
     static ADDED: OnceLock<Proposals> = OnceLock::new();
     *ADDED.get_or_init(|| {
         let names = variable(host::PROPOSALS).unwrap_or_default();
-        pass_through::Proposals::parse(&names).unwrap_or_else(|problem| {
-            eprintln!("understudy: {}: {problem}", host::PROPOSALS);
+        host::x86_proposals(Some(&names)).unwrap_or_else(|problem| {
+            eprintln!("understudy: {problem}");
             Proposals::empty()
         })
     })

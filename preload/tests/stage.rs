@@ -508,7 +508,7 @@ fn unknown_models_and_proposals_are_refused_in_words() {
         ("UNDERSTUDY_CPU", "cortex-a1000"),
         ("UNDERSTUDY_CPU", "/nonexistent/model.toml"),
         ("UNDERSTUDY_PROPOSALS", "arm64-exposed-debug,no-such"),
-        ("UNDERSTUDY_GUEST", "x86-64"),
+        ("UNDERSTUDY_GUEST", "riscv"),
     ] {
         let name = "unknown_models_and_proposals_are_refused_in_words";
         on_stage_with(name, &[(variable, value)], || {

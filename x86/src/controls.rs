@@ -1,6 +1,7 @@
 //! Control registers: what may be written to them, and what follows (SDM vol. 3A, 2.5, and vol. 2,
 //! MOV to control registers; AMD APM vol. 2, 3.1).
 
+use crate::cpuid::{self, Feature, feature};
 use crate::exceptions::{Fault, vector};
 use crate::exit::Exit;
 use crate::mmu;
@@ -16,7 +17,7 @@ const CR0: u64 = 0xe005_003f;
 const NO_FLUSH: u64 = 1 << 63;
 
 /// Bits of CR4 that this processor has.
-pub const CR4: u64 = cr4::VME
+const CR4: u64 = cr4::VME
     | cr4::PVI
     | cr4::TSD
     | cr4::DE
@@ -35,6 +36,24 @@ pub const CR4: u64 = cr4::VME
     | cr4::SMEP
     | cr4::SMAP
     | cr4::PKE;
+
+/// Bits of CR4 that are there only if CPUID says so to the guest.
+const CR4_FEATURES: [(u64, Feature); 8] = [
+    (cr4::UMIP, feature::UMIP),
+    (cr4::LA57, feature::LA57),
+    (cr4::FSGSBASE, feature::FSGSBASE),
+    (cr4::PCIDE, feature::PCID),
+    (cr4::OSXSAVE, feature::XSAVE),
+    (cr4::SMEP, feature::SMEP),
+    (cr4::SMAP, feature::SMAP),
+    (cr4::PKE, feature::PKU),
+];
+
+/// Whether the guest may have these bits of CR4.
+pub fn cr4_is_allowed(cpu: &Cpu, value: u64) -> bool {
+    let missing = |(bit, feature): &(u64, Feature)| value & bit != 0 && !cpuid::has(cpu, *feature);
+    value & !CR4 == 0 && !CR4_FEATURES.iter().any(missing)
+}
 
 /// Bits of CR4 on which translations depend.
 const CR4_TRANSLATION: u64 =
@@ -95,7 +114,7 @@ pub fn set_cr4(cpu: &mut Cpu, value: u64) -> Result<(), Fault> {
     let long = state.long_mode();
     let paging = state.cr0 & cr0::PG != 0;
     let begins_pcid = changes & value & cr4::PCIDE != 0;
-    if value & !CR4 != 0
+    if !cr4_is_allowed(cpu, value)
         || long && paging && (value & cr4::PAE == 0 || changes & cr4::LA57 != 0)
         || begins_pcid && (!long || state.cr3 & 0xfff != 0)
     {

@@ -12,6 +12,12 @@
 mod legacy;
 mod long;
 
+/// The stacks that a TSS has.
+pub(crate) mod stacks {
+    pub(crate) use super::legacy::inner;
+    pub(crate) use super::long::tss_stack as long;
+}
+
 use crate::exit::Exit;
 use crate::interrupts::Shadow;
 use crate::mmu::walk::Failure;
@@ -31,8 +37,12 @@ pub mod vector {
     pub const BP: u8 = 3;
     /// Overflow.
     pub const OF: u8 = 4;
+    /// BOUND range exceeded.
+    pub const BR: u8 = 5;
     /// Invalid opcode.
     pub const UD: u8 = 6;
+    /// Device not available.
+    pub const NM: u8 = 7;
     /// Double fault.
     pub const DF: u8 = 8;
     /// Invalid TSS.
@@ -45,8 +55,12 @@ pub mod vector {
     pub const GP: u8 = 13;
     /// Page fault.
     pub const PF: u8 = 14;
+    /// An exception of the x87.
+    pub const MF: u8 = 16;
     /// Alignment check.
     pub const AC: u8 = 17;
+    /// An exception of SSE or AVX.
+    pub const XM: u8 = 19;
 }
 
 /// Bits of a page fault's error code (SDM vol. 3A, figure 4-12).
@@ -216,7 +230,12 @@ fn class(event: &Event) -> Class {
 pub(crate) fn deliver(cpu: &mut Cpu, mut event: Event) -> Stop {
     loop {
         let fault = match attempt(cpu, &event) {
-            Ok(()) => return Stop::Redirect,
+            Ok(()) => {
+                if event.vector == vector::DB && event.kind != Kind::Software {
+                    debug::registers::entered(cpu);
+                }
+                return Stop::Redirect;
+            }
             Err(Trouble::Fault(fault)) => fault,
             Err(other) => return trouble(cpu, other),
         };
@@ -263,13 +282,14 @@ fn attempt(cpu: &mut Cpu, event: &Event) -> Result<(), Trouble> {
     }
 }
 
-/// RFLAGS as it is pushed.
+/// RFLAGS as it is pushed (SDM vol. 3B, 18.3.1.1, of RF).
 fn pushed_flags(cpu: &Cpu, event: &Event) -> u64 {
-    let flags = regs::rflags(cpu) & !flag::RF;
-    if event.kind == Kind::Fault {
-        flags | flag::RF
-    } else {
-        flags
+    let flags = regs::rflags(cpu);
+    match event.kind {
+        Kind::Fault => flags | flag::RF,
+        Kind::Software => flags & !flag::RF,
+        _ if debug::is_unfinished(cpu) => flags | flag::RF,
+        Kind::Trap | Kind::External => flags,
     }
 }
 

@@ -22,9 +22,21 @@ pub enum Exit {
     /// `KVM_EXIT_MMIO`. After a read RIP is still at the instruction, and the next run begins with
     /// [`crate::vcpu::Vcpu::complete_mmio`]; after a write it is past it.
     Mmio(Mmio),
-    /// `KVM_EXIT_IO`, with RIP at the instruction; the next run begins with
-    /// [`crate::vcpu::Vcpu::complete_io`].
+    /// `KVM_EXIT_IO`, with RIP at the instruction, or past an OUTS that is not repeated; the next run
+    /// begins with [`crate::vcpu::Vcpu::complete_io`].
     Io(Io),
+    /// `KVM_EXIT_DEBUG`.
+    Debug(DebugExit),
+    /// `KVM_EXIT_X86_RDMSR`, with RIP at the instruction; the next run begins with
+    /// [`crate::vcpu::Vcpu::complete_msr`].
+    Rdmsr(MsrExit),
+    /// `KVM_EXIT_X86_WRMSR`, likewise.
+    Wrmsr(MsrExit),
+    /// `KVM_EXIT_FAIL_ENTRY`: the processor refuses the state.
+    FailEntry {
+        /// `hardware_entry_failure_reason`.
+        reason: u64,
+    },
     /// The host memory behind a slot is not there: `EFAULT`.
     Fault,
     /// `KVM_EXIT_INTERNAL_ERROR`: an instruction that this processor does not have yet, or an
@@ -37,6 +49,33 @@ pub enum Exit {
 
 /// `KVM_INTERNAL_ERROR_EMULATION`.
 pub const EMULATION: u32 = 1;
+
+/// `hardware_entry_failure_reason` of a state that VMRUN finds invalid.
+pub const VMRUN_INVALID: u64 = 0xffff_ffff;
+
+/// The union's member for `KVM_EXIT_DEBUG`. What is none is not written (DBG-5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DebugExit {
+    /// `exception`: 1 or 3.
+    pub exception: u32,
+    /// `pc`: a linear address.
+    pub pc: u64,
+    /// `dr6`.
+    pub dr6: Option<u64>,
+    /// `dr7`.
+    pub dr7: Option<u64>,
+}
+
+/// The union's member for `KVM_EXIT_X86_RDMSR` and `KVM_EXIT_X86_WRMSR`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MsrExit {
+    /// `index`.
+    pub index: u32,
+    /// `data`: what is written; 0 where it is read.
+    pub data: u64,
+    /// `reason`: one of [`crate::msrs::reason`].
+    pub reason: u32,
+}
 
 /// The union's member for `KVM_EXIT_MMIO`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +99,7 @@ pub struct Io {
     pub size: u8,
     /// `port`.
     pub port: u16,
-    /// `count`: always 1 here.
+    /// `count`: 1, or more elements of an INS that is repeated.
     pub count: u32,
     /// What is written.
     pub data: u64,

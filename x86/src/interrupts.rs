@@ -12,6 +12,7 @@
 //! the request ([`crate::state::changed`]). The instruction in a shadow is run by itself.
 
 use crate::apic::event;
+use crate::debug::guest::control;
 use crate::exceptions::{self, Event};
 use crate::exit::Exit;
 use crate::regs::flag;
@@ -49,7 +50,7 @@ pub struct InterruptState {
 }
 
 /// The vector of NMIs.
-const NMI: u8 = 2;
+pub(crate) const NMI: u8 = 2;
 
 /// Whether an external interrupt would be taken now.
 pub fn open(cpu: &Cpu) -> bool {
@@ -136,7 +137,8 @@ pub(crate) fn service(cpu: &mut Cpu) -> Result<(), Stop> {
     let noted = cpu.state.peer.apic().take_noted(event::NMI) != 0;
     let interrupts = &mut cpu.state.interrupts;
     interrupts.nmi |= noted;
-    if interrupts.nmi && !interrupts.nmi_blocked {
+    let blocked = cpu.state.debug.guest.has(control::BLOCKIRQ);
+    if interrupts.nmi && !interrupts.nmi_blocked && !blocked {
         interrupts.nmi = false;
         interrupts.nmi_blocked = true;
         look(cpu);
@@ -145,7 +147,8 @@ pub(crate) fn service(cpu: &mut Cpu) -> Result<(), Stop> {
     if !open(cpu) {
         return Ok(());
     }
-    if let Some(vector) = acknowledge(cpu) {
+    let blocked = blocked && cpu.state.machine.chipset().is_some();
+    if let Some(vector) = (!blocked).then(|| acknowledge(cpu)).flatten() {
         look(cpu);
         return Err(take(cpu, vector));
     }

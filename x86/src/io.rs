@@ -4,7 +4,8 @@ use crate::exceptions::{Fault, Trouble, vector};
 use crate::exit::{Exit, Io};
 use crate::regs::flag;
 use crate::segments::rights;
-use crate::{Cpu, insn, mmu};
+use crate::{Cpu, debug, insn, mmu};
+use std::collections::VecDeque;
 use understudy_engine::emit::Stop;
 
 /// Checks that the current level may use `bytes` ports from `port` on.
@@ -36,12 +37,91 @@ pub(crate) fn check(cpu: &mut Cpu, port: u16, bytes: u8) -> Result<(), Trouble> 
     Ok(())
 }
 
+/// How an access of a port goes on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Access {
+    /// IN, or OUT: what user space completes is over.
+    Plain,
+    /// INS is begun again with what user space has given.
+    InString,
+    /// OUTS has done all that it does for this element.
+    OutString,
+}
+
 /// An access of a port that user space has to complete.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pending {
     pub(crate) io: Io,
+    pub(crate) access: Access,
     /// Bytes of the instruction.
     pub(crate) length: u64,
+    /// Where the vCPU was left: elsewhere there is nothing to complete.
+    pub(crate) pc: u64,
+    /// I/O breakpoints that it has met, as in DR6.
+    pub(crate) hits: u64,
+}
+
+/// What user space has given for an INS.
+#[derive(Debug, Default)]
+pub(crate) struct Input {
+    bytes: VecDeque<u8>,
+    pc: u64,
+}
+
+/// Whether the INS at hand has been given an element.
+pub(crate) fn has_input(cpu: &Cpu, bytes: u8) -> bool {
+    let input = &cpu.state.input;
+    input.pc == cpu.pc && input.bytes.len() >= bytes.into()
+}
+
+/// The next element.
+pub(crate) fn peek_input(cpu: &Cpu, bytes: u8) -> Option<u64> {
+    let each = cpu.state.input.bytes.iter().take(bytes.into());
+    has_input(cpu, bytes).then(|| {
+        each.rev()
+            .fold(0, |value, byte| value << 8 | u64::from(*byte))
+    })
+}
+
+/// It has been stored.
+pub(crate) fn take_input(cpu: &mut Cpu, bytes: u8) {
+    let all = &mut cpu.state.input.bytes;
+    all.drain(..all.len().min(bytes.into()));
+}
+
+/// The instruction is over.
+pub(crate) fn forget_input(cpu: &mut Cpu) {
+    cpu.state.input.bytes.clear();
+}
+
+/// User space has completed the access that was left for, with what it has given.
+pub(crate) fn complete(cpu: &mut Cpu, data: &[u8]) {
+    let Some(pending) = cpu.state.io.take().filter(|pending| pending.pc == cpu.pc) else {
+        return;
+    };
+    let io = pending.io;
+    match pending.access {
+        Access::Plain => {
+            if io.is_in {
+                let given = data.iter().take(io.size.into());
+                let value = given
+                    .rev()
+                    .fold(0, |value, byte| value << 8 | u64::from(*byte));
+                insn::complete_in(cpu, io.size, value);
+            }
+            cpu.pc = cpu.pc.wrapping_add(pending.length);
+            debug::completed(cpu, pending.hits);
+        }
+        Access::InString => {
+            let bytes = io.count as usize * usize::from(io.size);
+            let given = data.iter().copied().chain(std::iter::repeat(0));
+            cpu.state.input = Input {
+                bytes: given.take(bytes).collect(),
+                pc: cpu.pc,
+            };
+        }
+        Access::OutString => debug::element_completed(cpu, pending.hits),
+    }
 }
 
 /// Whether a device without exits has done it.
@@ -62,11 +142,19 @@ fn answered(cpu: &mut Cpu, io: &Io) -> bool {
 /// IN or OUT: leaves with RIP at the instruction, unless a device answers.
 pub(crate) fn access(cpu: &mut Cpu, io: Io, length: u64) -> Result<Stop, Trouble> {
     check(cpu, io.port, io.size)?;
+    let hits = debug::breakpoints::io(cpu, io.port, io.size);
     if answered(cpu, &io) {
         cpu.pc = cpu.pc.wrapping_add(length);
+        debug::completed(cpu, hits);
         return Ok(Stop::Redirect);
     }
-    cpu.state.io = Some(Pending { io, length });
+    cpu.state.io = Some(Pending {
+        io,
+        access: Access::Plain,
+        length,
+        pc: cpu.pc,
+        hits,
+    });
     cpu.state.exit = Some(Exit::Io(io));
     Ok(Stop::Exit)
 }

@@ -8,8 +8,13 @@ pub mod cpuid;
 pub mod debug;
 mod descriptors;
 mod devices;
+pub mod events;
 pub mod exceptions;
 pub mod exit;
+pub mod features;
+pub mod fp;
+pub mod fpu;
+pub mod hypercalls;
 pub mod insn;
 pub mod interrupts;
 mod io;
@@ -18,6 +23,7 @@ pub mod machine;
 pub mod mmu;
 pub mod mp;
 pub mod msrs;
+pub mod quirks;
 pub mod regs;
 pub mod segments;
 pub mod state;
@@ -26,6 +32,7 @@ pub mod testing;
 mod transfers;
 pub mod tsc;
 pub mod vcpu;
+pub mod xsave;
 
 use understudy_engine::arch::{AccessKind, Arch, Fetch, Insn, Target};
 use understudy_engine::emit::{Mem, Stop};
@@ -38,9 +45,9 @@ pub enum X86 {}
 /// A vCPU's state, hot and cold.
 pub type Cpu = understudy_engine::cpu::Cpu<X86>;
 
-/// Whether the instruction at hand is being run by itself.
-pub(crate) fn stepping(cpu: &Cpu) -> bool {
-    vcpu::stepping(cpu)
+/// Whether a repeated string instruction is left after each element.
+pub(crate) fn by_elements(cpu: &Cpu) -> bool {
+    debug::traps(cpu) || vcpu::unsettled(cpu)
 }
 
 impl Arch for X86 {
@@ -112,8 +119,7 @@ impl Arch for X86 {
 
     fn before_insn(cpu: &mut Cpu) -> Result<(), Stop> {
         interrupts::before_insn(cpu);
-        debug::before_insn(cpu);
-        Ok(())
+        debug::before_insn(cpu)
     }
 
     fn after_insn(cpu: &mut Cpu, stop: Option<Stop>) {

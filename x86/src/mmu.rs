@@ -22,6 +22,7 @@ pub mod walk;
 #[cfg(test)]
 mod tests;
 
+use crate::debug::breakpoints;
 use crate::exceptions::{self, Fault, vector};
 use crate::insn::{info, mode};
 use crate::machine::TELL_EPOCH;
@@ -59,12 +60,17 @@ pub(crate) fn physical_bits(cpu: &Cpu) -> u8 {
 
 /// Whether a linear address is canonical (SDM vol. 1, 3.3.7.1).
 pub fn canonical(cpu: &Cpu, address: u64) -> bool {
+    to_canonical(cpu, address) == address
+}
+
+/// The canonical address with these low bits.
+pub(crate) fn to_canonical(cpu: &Cpu, address: u64) -> u64 {
     let unused = if cpu.state.cr4 & cr4::LA57 != 0 {
         7
     } else {
         16
     };
-    ((address << unused) as i64 >> unused) as u64 == address
+    ((address << unused) as i64 >> unused) as u64
 }
 
 /// Brings the context of the engine's TLB up to date with the address space, CPL and AC.
@@ -170,6 +176,8 @@ pub(crate) fn fail(cpu: &mut Cpu, address: u64, failure: Failure) -> Stop {
 
 /// [`understudy_engine::arch::Arch::fetch`].
 pub(crate) fn fetch(cpu: &mut Cpu) -> Result<Fetch, Stop> {
+    // A breakpoint comes before the fault of the fetch, after which RF would keep it away.
+    breakpoints::code(cpu)?;
     let mut cache = true;
     if cpu.state.mode & mode::CODE64 != 0 {
         if !canonical(cpu, cpu.pc) {
@@ -190,7 +198,7 @@ pub(crate) fn fetch(cpu: &mut Cpu) -> Result<Fetch, Stop> {
     Ok(Fetch {
         host: memory.host,
         physical: physical & !(PAGE - 1),
-        careful: false,
+        careful: breakpoints::careful(cpu, address),
         cache,
     })
 }
@@ -231,7 +239,7 @@ pub(crate) fn check_access(
     address: u64,
     bytes: u64,
     mem: Mem,
-    _: AccessKind,
+    kind: AccessKind,
 ) -> Result<(), Stop> {
     if cpu.state.mode & mode::CODE64 != 0 {
         let last = address.wrapping_add(bytes - 1);
@@ -242,10 +250,13 @@ pub(crate) fn check_access(
         }
     }
     let aligned = address & (bytes - 1) == 0;
+    if mem.info & info::VECTOR != 0 && !aligned {
+        return Err(exceptions::raise(cpu, Fault::with_code(vector::GP, 0)));
+    }
     if mem.align == Align::Natural && cpu.state.mode & mode::ALIGNED != 0 && !aligned {
         return Err(exceptions::raise(cpu, Fault::with_code(vector::AC, 0)));
     }
-    Ok(())
+    breakpoints::data(cpu, address, bytes, mem, kind)
 }
 
 /// [`understudy_engine::arch::Arch::translate`].
@@ -281,7 +292,7 @@ pub(crate) fn translate(
     } else {
         !slot.logging
     };
-    let free = !memory.host_is_changing();
+    let free = !memory.host_is_changing() && !breakpoints::watched(cpu, address);
     let code = kind.writes() && cpu.state.machine.holds_code(physical & !(PAGE - 1));
     if code {
         code_written(cpu);

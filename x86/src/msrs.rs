@@ -1,210 +1,102 @@
-//! Model-specific registers: one table, a row a register (SDM vol. 4; AMD APM vol. 2, appendix A).
+//! Model-specific registers: one table, a row a register or a range of them (SDM vol. 4; AMD APM vol. 2,
+//! appendix A), as KVM 6.12 gives them to a guest of an AMD machine without a PMU and without nesting.
+//!
+//! ```text
+//!   RDMSR, WRMSR ─► exits.rs: may the guest? ─► find ─► Msr::read, Msr::write (by the guest)
+//!        ▲                │ no, or it failed                  ▲
+//!        └── #GP ◄────────┴─► Exit::Rdmsr, Exit::Wrmsr        │ (by user space)
+//!                                        KVM_GET_MSRS, KVM_SET_MSRS
+//! ```
+//!
+//! The rows are in several tables, one a part of the processor: [`TABLES`] lists them.
 
-use crate::exceptions::{Fault, vector};
-use crate::regs::{FS_BASE, GS_BASE};
-use crate::state::{self, cr0, efer};
-use crate::{Cpu, apic, mmu};
+pub mod exits;
+pub mod mce;
+mod mtrr;
+mod table;
 
-/// Registers that are no more than storage.
-#[derive(Clone, Copy, Debug)]
-pub struct Msrs {
-    /// STAR: the selectors of SYSCALL and SYSRET.
-    pub star: u64,
-    /// LSTAR: the target of SYSCALL in 64-bit mode.
-    pub lstar: u64,
-    /// CSTAR: the target of SYSCALL in compatibility mode.
-    pub cstar: u64,
-    /// SFMASK: the flags that SYSCALL clears.
-    pub sfmask: u64,
-    /// KERNEL_GS_BASE: what SWAPGS exchanges GS.base with.
-    pub kernel_gs_base: u64,
-    /// IA32_SYSENTER_CS.
-    pub sysenter_cs: u64,
-    /// IA32_SYSENTER_ESP.
-    pub sysenter_esp: u64,
-    /// IA32_SYSENTER_EIP.
-    pub sysenter_eip: u64,
-    /// IA32_PAT. Memory types make no difference here.
-    pub pat: u64,
+use crate::{Cpu, apic};
+pub use exits::reason;
+pub(crate) use table::MWAIT;
+pub use table::Msrs;
+
+/// Who accesses a register.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum By {
+    /// RDMSR or WRMSR.
+    Guest,
+    /// User space.
+    Host,
 }
 
-impl Default for Msrs {
-    fn default() -> Msrs {
-        Msrs {
-            star: 0,
-            lstar: 0,
-            cstar: 0,
-            sfmask: 0,
-            kernel_gs_base: 0,
-            sysenter_cs: 0,
-            sysenter_esp: 0,
-            sysenter_eip: 0,
-            pat: 0x0007_0406_0007_0406,
-        }
-    }
-}
-
-/// A register.
+/// A register, or several one after the other.
 pub struct Msr {
-    /// What RDMSR and WRMSR take in ECX.
+    /// What RDMSR and WRMSR take in ECX, of the first.
     pub number: u32,
+    /// How many there are.
+    pub count: u32,
     /// The manual's name.
     pub name: &'static str,
-    /// Reads it.
-    pub read: fn(&Cpu) -> u64,
+    /// Whether it is in `KVM_GET_MSR_INDEX_LIST`.
+    pub listed: bool,
+    /// Reads the register of this number; none if it cannot be read.
+    pub read: fn(&Cpu, u32, By) -> Option<u64>,
     /// Writes it; none if the value may not be written.
-    pub write: fn(&mut Cpu, u64) -> Option<()>,
+    pub write: fn(&mut Cpu, u32, u64, By) -> Option<()>,
 }
 
-/// A row of a register that holds any value, or only canonical addresses.
-macro_rules! stored {
-    ($number:literal, $name:literal, $field:ident) => {
-        Msr {
-            number: $number,
-            name: $name,
-            read: |cpu| cpu.state.msrs.$field,
-            write: |cpu, value| {
-                cpu.state.msrs.$field = value;
-                Some(())
-            },
-        }
-    };
-    ($number:literal, $name:literal, $field:ident, address) => {
-        Msr {
-            number: $number,
-            name: $name,
-            read: |cpu| cpu.state.msrs.$field,
-            write: |cpu, value| {
-                if !mmu::canonical(cpu, value) {
-                    return None;
-                }
-                cpu.state.msrs.$field = value;
-                Some(())
-            },
-        }
-    };
+/// All registers. Each table is in the order of numbers.
+pub static TABLES: &[&[Msr]] = &[table::TABLE, mtrr::TABLE, mce::TABLE, apic::msrs::TABLE];
+
+/// Why an access failed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Failure {
+    /// There is no such register.
+    Unknown,
+    /// The register cannot be accessed so.
+    Invalid,
 }
 
-/// All registers.
-pub static TABLE: &[Msr] = &[
-    Msr {
-        number: 0x10,
-        name: "IA32_TIME_STAMP_COUNTER",
-        read: |cpu| cpu.state.tsc.now(),
-        write: |cpu, value| {
-            cpu.state.tsc.set(value);
-            apic::timer::tsc_changed(cpu);
-            Some(())
-        },
-    },
-    stored!(0x174, "IA32_SYSENTER_CS", sysenter_cs),
-    stored!(0x175, "IA32_SYSENTER_ESP", sysenter_esp, address),
-    stored!(0x176, "IA32_SYSENTER_EIP", sysenter_eip, address),
-    Msr {
-        number: 0x277,
-        name: "IA32_PAT",
-        read: |cpu| cpu.state.msrs.pat,
-        write: |cpu, value| {
-            // Each byte is one of the memory types, of which 2 and 3 do not exist.
-            let good = |kind: u8| matches!(kind, 0 | 1 | 4..=7);
-            value.to_le_bytes().into_iter().all(good).then_some(())?;
-            cpu.state.msrs.pat = value;
-            Some(())
-        },
-    },
-    Msr {
-        number: 0xc000_0080,
-        name: "IA32_EFER",
-        read: |cpu| cpu.state.efer,
-        write: set_efer,
-    },
-    stored!(0xc000_0081, "IA32_STAR", star),
-    stored!(0xc000_0082, "IA32_LSTAR", lstar, address),
-    stored!(0xc000_0083, "IA32_CSTAR", cstar, address),
-    Msr {
-        number: 0xc000_0084,
-        name: "IA32_FMASK",
-        read: |cpu| cpu.state.msrs.sfmask,
-        write: |cpu, value| {
-            cpu.state.msrs.sfmask = value & 0xffff_ffff;
-            Some(())
-        },
-    },
-    Msr {
-        number: 0xc000_0100,
-        name: "IA32_FS_BASE",
-        read: |cpu| cpu.slot(FS_BASE),
-        write: |cpu, value| base(cpu, value).map(|()| cpu.set_slot(FS_BASE, value)),
-    },
-    Msr {
-        number: 0xc000_0101,
-        name: "IA32_GS_BASE",
-        read: |cpu| cpu.slot(GS_BASE),
-        write: |cpu, value| base(cpu, value).map(|()| cpu.set_slot(GS_BASE, value)),
-    },
-    stored!(0xc000_0102, "IA32_KERNEL_GS_BASE", kernel_gs_base, address),
-    Msr {
-        number: 0xc000_0103,
-        name: "IA32_TSC_AUX",
-        read: |cpu| u64::from(cpu.state.tsc_aux),
-        write: |cpu, value| {
-            cpu.state.tsc_aux = u32::try_from(value).ok()?;
-            Some(())
-        },
-    },
-];
-
-fn base(cpu: &Cpu, value: u64) -> Option<()> {
-    mmu::canonical(cpu, value).then_some(())
-}
-
-/// EFER (SDM vol. 3A, 2.2.1): LMA follows LME and paging, and LME stays while paging is on.
-fn set_efer(cpu: &mut Cpu, value: u64) -> Option<()> {
-    const BITS: u64 = efer::SCE | efer::LME | efer::LMA | efer::NXE;
-    let old = cpu.state.efer;
-    let paging = cpu.state.cr0 & cr0::PG != 0;
-    if value & !BITS != 0 || paging && (old ^ value) & efer::LME != 0 {
-        return None;
-    }
-    cpu.state.efer = value & !efer::LMA | old & efer::LMA;
-    if (old ^ value) & efer::NXE != 0 {
-        mmu::flush(cpu);
-    }
-    state::changed(cpu);
-    Some(())
-}
-
-/// The tables, each in order.
-static TABLES: &[&[Msr]] = &[TABLE, apic::msrs::TABLE];
-
-/// The register of this number.
+/// The row of the register of this number.
 pub fn find(number: u32) -> Option<&'static Msr> {
     TABLES.iter().find_map(|table| {
-        let index = table.binary_search_by_key(&number, |msr| msr.number);
-        index.ok().map(|index| &table[index])
+        let after = table.partition_point(|msr| msr.number <= number);
+        let msr = &table[after.checked_sub(1)?];
+        (number - msr.number < msr.count).then_some(msr)
     })
 }
 
-const GP: Fault = Fault::with_code(vector::GP, 0);
-
-/// RDMSR.
-pub(crate) fn read(cpu: &Cpu, number: u32) -> Result<u64, Fault> {
-    if apic::msrs::X2APIC.contains(&number) {
-        return apic::msrs::read(cpu, number).ok_or(GP);
-    }
-    match find(number) {
-        Some(msr) => Ok((msr.read)(cpu)),
-        None => Err(GP),
-    }
+/// Reads a register: `KVM_GET_MSRS`, and what RDMSR does if it may.
+pub fn read(cpu: &Cpu, number: u32, by: By) -> Result<u64, Failure> {
+    let msr = find(number).ok_or(Failure::Unknown)?;
+    (msr.read)(cpu, number, by).ok_or(Failure::Invalid)
 }
 
-/// WRMSR.
-pub(crate) fn write(cpu: &mut Cpu, number: u32, value: u64) -> Result<(), Fault> {
-    if apic::msrs::X2APIC.contains(&number) {
-        return apic::msrs::write(cpu, number, value).ok_or(GP);
-    }
-    let msr = find(number).ok_or(GP)?;
-    (msr.write)(cpu, value).ok_or(GP)
+/// Writes a register: `KVM_SET_MSRS`, and what WRMSR does if it may.
+pub fn write(cpu: &mut Cpu, number: u32, value: u64, by: By) -> Result<(), Failure> {
+    let msr = find(number).ok_or(Failure::Unknown)?;
+    (msr.write)(cpu, number, value, by).ok_or(Failure::Invalid)
+}
+
+/// The numbers of `KVM_GET_MSR_INDEX_LIST`.
+pub fn index_list() -> impl Iterator<Item = u32> {
+    let rows = TABLES.iter().copied().flatten();
+    rows.filter(|msr| msr.listed)
+        .flat_map(|msr| msr.number..msr.number + msr.count)
+}
+
+/// `KVM_GET_MSR_FEATURE_INDEX_LIST`, and what `KVM_GET_MSRS` of the system gives for each.
+pub const FEATURES: &[(u32, u64)] = &[
+    (0x8b, table::MICROCODE),
+    (0xce, table::CPUID_FAULT),
+    (0x10a, table::ARCH_CAPABILITIES),
+    (0x345, 0),
+    (0xc001_1029, table::LFENCE_SERIALIZES),
+];
+
+/// Whether a guest accesses it without KVM, on AMD's processors.
+pub(crate) fn is_direct(number: u32) -> bool {
+    matches!(number, 0x174 | 0xc000_0081..=0xc000_0084 | 0xc000_0100..=0xc000_0102)
 }
 
 #[cfg(test)]
@@ -212,10 +104,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_tables_are_in_order() {
+    fn each_table_is_in_order_and_no_number_is_in_two() {
+        let mut all = vec![];
         for table in TABLES {
             assert!(table.is_sorted_by_key(|msr| msr.number));
-            assert!(table.iter().all(|msr| find(msr.number).is_some()));
+            for msr in table.iter() {
+                all.extend(msr.number..msr.number + msr.count);
+                let last = msr.number + msr.count - 1;
+                for number in [msr.number, last] {
+                    assert_eq!(find(number).map(|found| found.name), Some(msr.name));
+                }
+            }
         }
+        let count = all.len();
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), count);
+        assert!(find(0xdead_beef).is_none() && find(0x474f_4f00).is_none());
     }
 }

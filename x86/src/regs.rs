@@ -6,7 +6,9 @@
 //!         16..21   the status flags, in the form in which results give them
 //!            21    DF
 //!         22, 23   FS.base, GS.base
+//!         24       whether MXCSR.PE is set
 //!         32..96   YMM0..YMM15, four each
+//!         96..128  operands and results of SIMD helpers, while one is called
 //! ```
 //!
 //! A status flag is stored as what it is computed from, so that what nobody reads is not computed in
@@ -48,6 +50,9 @@ pub const DIRECTION: Slot = Slot::new(21);
 pub const FS_BASE: Slot = Slot::new(22);
 /// GS.base.
 pub const GS_BASE: Slot = Slot::new(23);
+/// 1 where MXCSR.PE is set, else 0: derived, so that compiled code need not find out whether a result is
+/// inexact ([`crate::state::changed`]).
+pub(crate) const PRECISION: Slot = Slot::new(24);
 
 /// The slots of the status flags.
 pub const STATUS: SlotSet = SlotSet::range(16, 21);
@@ -62,6 +67,33 @@ pub const fn gpr(number: u8) -> Slot {
 #[inline(always)]
 pub const fn ymm(number: u8) -> Slot {
     Slot::new(32 + 4 * (number & 15))
+}
+
+/// Where vector operands and results of helpers are while one is called. What they hold otherwise
+/// means nothing.
+pub(crate) mod scratch {
+    use understudy_engine::emit::{Slot, SlotSet};
+
+    /// First operand, two slots for each half.
+    pub const A: u8 = 96;
+    /// Second operand.
+    pub const B: u8 = 100;
+    /// Third operand.
+    pub const C: u8 = 104;
+    /// Result.
+    pub const R: u8 = 108;
+    /// What was loaded from memory.
+    pub const M: u8 = 112;
+    /// All operands.
+    pub const OPERANDS: SlotSet = SlotSet::range(A, R);
+    /// All of the result.
+    pub const RESULT: SlotSet = SlotSet::range(R, M);
+
+    /// The slots of one half of an operand.
+    #[inline(always)]
+    pub const fn half(operand: u8, half: usize) -> Slot {
+        Slot::new(operand + 2 * (half as u8 & 1))
+    }
 }
 
 /// Bits of RFLAGS (SDM vol. 1, figure 3-8).

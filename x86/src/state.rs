@@ -3,14 +3,20 @@
 use crate::Cpu;
 use crate::cpuid;
 use crate::debug::DebugState;
+use crate::events::EventState;
 use crate::exit::Exit;
+use crate::fp;
+use crate::fpu::Fpu;
+use crate::hypercalls::Hypercall;
 use crate::insn::mode;
 use crate::interrupts::{self, InterruptState};
-use crate::io::Pending;
+use crate::io::{Input, Pending};
 use crate::machine::Machine;
 use crate::mmu::{self, MmuState};
 use crate::mp::MpState;
 use crate::msrs::Msrs;
+use crate::msrs::exits::{self, MsrExits};
+use crate::quirks::Quirks;
 use crate::regs::{self, flag};
 use crate::segments::{Segment, Table, rights, seg};
 use crate::tsc::Tsc;
@@ -23,10 +29,16 @@ use understudy_memory::GuestMemory;
 pub mod cr0 {
     /// Protection enable.
     pub const PE: u64 = 1 << 0;
+    /// Monitor coprocessor: TS counts for FWAIT, too.
+    pub const MP: u64 = 1 << 1;
+    /// Emulation: there is no x87.
+    pub const EM: u64 = 1 << 2;
     /// Task switched.
     pub const TS: u64 = 1 << 3;
     /// Extension type: always 1.
     pub const ET: u64 = 1 << 4;
+    /// Exceptions of the x87 are #MF.
+    pub const NE: u64 = 1 << 5;
     /// Write protect.
     pub const WP: u64 = 1 << 16;
     /// Alignment mask.
@@ -93,6 +105,16 @@ pub mod efer {
     pub const NXE: u64 = 1 << 11;
 }
 
+/// Bits of XCR0 (SDM vol. 3A, 2.6).
+pub mod xcr0 {
+    /// The x87: always 1.
+    pub const X87: u64 = 1 << 0;
+    /// SSE: XMM registers and MXCSR.
+    pub const SSE: u64 = 1 << 1;
+    /// AVX: upper halves of YMM registers.
+    pub const AVX: u64 = 1 << 2;
+}
+
 /// Everything of a vCPU that the engine does not know.
 pub struct State {
     /// What it is a vCPU of.
@@ -125,12 +147,26 @@ pub struct State {
     pub cr8: u64,
     /// IA32_EFER.
     pub efer: u64,
+    /// XCR0. [`changed`] is to be called after.
+    pub xcr0: u64,
     /// PKRU.
     pub pkru: u32,
+    /// MXCSR. [`changed`] is to be called after.
+    pub mxcsr: u32,
+    /// The x87 and MMX.
+    pub fpu: Fpu,
     /// IA32_TSC_AUX.
     pub tsc_aux: u32,
     /// Model-specific registers that are storage.
     pub msrs: Msrs,
+    /// What user space sees of accesses of model-specific registers.
+    pub msr_exits: MsrExits,
+    /// The one that it has to complete.
+    pub(crate) msr_pending: Option<exits::Pending>,
+    /// KVM's quirks.
+    pub quirks: Quirks,
+    /// The hypercalls that there are.
+    pub hypercall: Option<Hypercall>,
     /// What CPUID gives.
     pub cpuid: Vec<cpuid::Entry>,
     /// Current privilege level.
@@ -141,16 +177,20 @@ pub struct State {
     pub mmu: MmuState,
     /// The time stamp counter.
     pub tsc: Tsc,
-    /// Single stepping.
+    /// Debug registers, breakpoints, single stepping.
     pub debug: DebugState,
     /// Whether it runs.
     pub mp: MpState,
+    /// Events that user space has queued.
+    pub events: EventState,
     /// Interrupts that wait.
     pub interrupts: InterruptState,
     /// Accesses of devices under way.
     pub(crate) devices: Devices,
     /// The access of a port that user space has to complete.
     pub(crate) io: Option<Pending>,
+    /// What it has given for an INS.
+    pub(crate) input: Input,
     /// An instruction is being run without its LOCK prefix.
     pub(crate) unlocked: bool,
     /// Why [`understudy_engine::run::Engine::run`] was left.
@@ -201,9 +241,16 @@ impl State {
             cr4: 0,
             cr8: 0,
             efer: 0,
+            xcr0: xcr0::X87,
             pkru: 0,
+            mxcsr: fp::mxcsr::RESET,
+            fpu: Fpu::default(),
             tsc_aux: 0,
             msrs: Msrs::default(),
+            msr_exits: MsrExits::default(),
+            msr_pending: None,
+            quirks: Quirks::default(),
+            hypercall: None,
             cpuid: Vec::new(),
             cpl: 0,
             mode: 0,
@@ -211,9 +258,11 @@ impl State {
             tsc: Tsc::default(),
             debug: DebugState::default(),
             mp: MpState::default(),
+            events: EventState::default(),
             interrupts: InterruptState::default(),
             devices: Devices::default(),
             io: None,
+            input: Input::default(),
             unlocked: false,
             exit: None,
         }
@@ -261,13 +310,43 @@ fn block_mode(state: &State) -> u32 {
             result |= mode::ALIGNED;
         }
     }
+    let avx = xcr0::SSE | xcr0::AVX;
+    let xsave = state.cr4 & cr4::OSXSAVE != 0;
+    let masks = u32::from(fp::ALL) << fp::mxcsr::MASKS_SHIFT;
+    let controls = state.mxcsr & !u32::from(fp::ALL);
+    for (on, bit) in [
+        (state.cr0 & cr0::EM != 0, mode::EM),
+        (state.cr0 & cr0::TS != 0, mode::TS),
+        (state.cr0 & cr0::MP != 0, mode::MP),
+        (state.cr4 & cr4::OSFXSR != 0, mode::FXSR),
+        (xsave, mode::XSAVE),
+        (xsave && state.xcr0 & avx == avx, mode::AVX),
+        (x87_waits(state), mode::X87_PENDING),
+        (controls & masks == masks, mode::SSE_MASKED),
+        (controls == masks, mode::SSE_PLAIN),
+    ] {
+        if on {
+            result |= bit;
+        }
+    }
     result
 }
 
+/// Whether an exception of the x87 waits to be taken as #MF. With CR0.NE clear it would be an
+/// interrupt by way of pins, which a VM has not: it goes on as if IGNNE# were asserted (SDM vol. 1,
+/// 8.7.2).
+pub(crate) fn x87_waits(state: &State) -> bool {
+    state.fpu.pending() && state.cr0 & cr0::NE != 0
+}
+
 /// To be called when anything has changed that decoding, emitted code or the rights of accesses
-/// depend on: control registers, segments, CPL, RFLAGS.
+/// depend on: control registers, segments, CPL, RFLAGS, MXCSR.
 pub fn changed(cpu: &mut Cpu) {
     cpu.state.mode = block_mode(&cpu.state);
+    cpu.set_slot(
+        regs::PRECISION,
+        u64::from(cpu.state.mxcsr as u8 & fp::PE != 0),
+    );
     mmu::update_context(cpu);
     interrupts::look(cpu);
 }

@@ -14,13 +14,13 @@
 //! The code runs at CPL 0 in 64-bit mode until it falls off its end, where a HLT stands. So does an
 //! exception, as the handler of each is a HLT. Linear addresses are physical ones.
 
-use crate::Cpu;
 use crate::exit::Exit;
 use crate::machine::Machine;
 use crate::regs::{self, flag};
 use crate::segments::{Segment, Table, rights, seg};
 use crate::state::{self, cr0, cr4, efer};
 use crate::vcpu::Vcpu;
+use crate::{Cpu, cpuid};
 use std::sync::Arc;
 use understudy_engine::emit::Slot;
 use understudy_engine::run::Tier;
@@ -152,6 +152,7 @@ impl Bare {
         let (from, to) = (&from.state, &mut to.state);
         (to.cr0, to.cr3, to.cr4, to.efer) = (from.cr0, from.cr3, from.cr4, from.efer);
         (to.rflags, to.cpl, to.segments) = (from.rflags, from.cpl, from.segments);
+        to.cpuid = from.cpuid.clone();
         (to.gdtr, to.idtr, to.ldtr, to.tr) = (from.gdtr, from.idtr, from.ldtr, from.tr);
         state::changed(other.cpu_mut());
         other
@@ -182,13 +183,42 @@ impl Bare {
         }
         let machine = Machine::new(memory.clone());
         prepare(&machine);
+        let mut vcpu = Vcpu::new(&machine, 0);
+        vcpu.cpu_mut().state.cpuid = cpuid::supported();
         Bare {
-            vcpu: Vcpu::new(&machine, 0),
+            vcpu,
             exit: None,
             memory,
             code_end: 0,
             _pages: all,
         }
+    }
+
+    /// A machine in 32-bit protected mode without paging, whose gates have the same handlers; its TSS has a
+    /// stack for level 0 in the data.
+    pub fn protected() -> Bare {
+        let mut machine = Self::new();
+        for vector in 0..256u64 {
+            let handler = HANDLERS + vector;
+            let low = handler & 0xffff | u64::from(selector::CODE32) << 16;
+            let gate = low | 0xee00 << 32 | (handler >> 16 & 0xffff) << 48;
+            machine.write(IDT + 8 * vector, &gate.to_le_bytes());
+        }
+        machine.write(TSS + 4, &(DATA as u32 + 0x4000).to_le_bytes());
+        machine.write(TSS + 8, &u32::from(selector::DATA).to_le_bytes());
+        let state = &mut machine.cpu().state;
+        state.efer = 0;
+        state.cr4 = 0;
+        state.cr0 = cr0::PE | cr0::ET;
+        state.idtr = Table {
+            base: IDT,
+            limit: 0x7ff,
+        };
+        let code = &mut state.segments[seg::CS as usize];
+        code.selector = selector::CODE32;
+        code.rights = code.rights & !rights::L | rights::DB;
+        state::changed(machine.cpu());
+        machine
     }
 
     /// A machine in real mode, with all segments at `base`, a multiple of 16 below 1 MiB.

@@ -1,7 +1,10 @@
 //! Control transfers between segments and levels: far jumps, calls and returns, IRET, SYSCALL and
 //! SYSRET (SDM vol. 3A, 5.8; vol. 2).
 //!
-//! Not here: call gates, task switches and virtual-8086 mode, which end as an internal error.
+//! Not here: task switches and virtual-8086 mode, which end as an internal error.
+
+pub(crate) mod fast;
+mod gates;
 
 use crate::descriptors::{self, Descriptor, is_code, selector_fault};
 use crate::exceptions::{Fault, Trouble, vector};
@@ -87,23 +90,30 @@ fn real(cpu: &Cpu, selector: u16) -> Segment {
     }
 }
 
+/// What the selector of a far JMP or CALL names.
+enum Far {
+    Code(Target),
+    /// A gate, or a task.
+    System(Segment, Descriptor),
+}
+
 /// Where a far JMP or CALL goes.
-fn far(cpu: &mut Cpu, selector: u16, rip: u64) -> Result<Target, Trouble> {
+fn far(cpu: &mut Cpu, selector: u16, rip: u64) -> Result<Far, Trouble> {
     if !cpu.state.protected() {
         let segment = real(cpu, selector);
         check_rip(cpu, &segment, rip)?;
-        return Ok(Target {
+        return Ok(Far::Code(Target {
             segment,
             descriptor: None,
             rip,
-        });
+        }));
     }
     if selector & !3 == 0 {
         return Err(GP.into());
     }
     let (mut segment, descriptor) = descriptors::lookup(cpu, selector)?;
     if segment.rights & rights::S == 0 {
-        return Err(vcpu::internal_error(cpu).into());
+        return Ok(Far::System(segment, descriptor));
     }
     let cpl = cpu.state.cpl;
     let rpl = (selector & 3) as u8;
@@ -122,17 +132,19 @@ fn far(cpu: &mut Cpu, selector: u16, rip: u64) -> Result<Target, Trouble> {
     }
     check_rip(cpu, &segment, rip)?;
     segment.selector = selector & !3 | u16::from(cpl);
-    Ok(Target {
+    Ok(Far::Code(Target {
         segment,
         descriptor: Some(descriptor),
         rip,
-    })
+    }))
 }
 
 /// A far JMP.
 pub(crate) fn jump(cpu: &mut Cpu, selector: u16, rip: u64) -> Result<(), Trouble> {
-    let target = far(cpu, selector, rip)?;
-    enter(cpu, target)
+    match far(cpu, selector, rip)? {
+        Far::Code(target) => enter(cpu, target),
+        Far::System(segment, descriptor) => gates::jump(cpu, selector, &segment, &descriptor),
+    }
 }
 
 /// A far CALL, of an instruction of so many bytes.
@@ -143,7 +155,12 @@ pub(crate) fn call(
     size: u8,
     length: u64,
 ) -> Result<(), Trouble> {
-    let target = far(cpu, selector, rip)?;
+    let target = match far(cpu, selector, rip)? {
+        Far::Code(target) => target,
+        Far::System(segment, descriptor) => {
+            return gates::call(cpu, selector, &segment, &descriptor, length);
+        }
+    };
     let cs = u64::from(cpu.state.segments[seg::CS as usize].selector);
     let next = state::rip(cpu).wrapping_add(length);
     let old = cpu.slot(RSP);
@@ -294,6 +311,7 @@ fn set_returned_flags(cpu: &mut Cpu, value: u64, size: u8, cpl: u8) {
     }
     let old = regs::rflags(cpu);
     regs::set_rflags(cpu, old & !changes | value & changes);
+    debug::keep_resuming(cpu);
 }
 
 /// IRET.
@@ -375,13 +393,13 @@ fn load_fixed(cpu: &mut Cpu, code: u16, stack: u16, kind: u32, cpl: u8) {
     state::changed(cpu);
 }
 
-/// SYSCALL, in IA-32e mode (SDM vol. 2; AMD APM vol. 3 for compatibility mode).
+/// SYSCALL (SDM vol. 2; AMD APM vol. 3 for compatibility and protected mode).
 pub(crate) fn system_call(cpu: &mut Cpu, length: u64) -> Result<(), Trouble> {
     if cpu.state.efer & efer::SCE == 0 {
         return Err(Fault::new(vector::UD).into());
     }
     if !cpu.state.long_mode() {
-        return Err(vcpu::internal_error(cpu).into());
+        return fast::call(cpu, length);
     }
     let next = state::rip(cpu).wrapping_add(length);
     let flags = regs::rflags(cpu) & !flag::RF;
@@ -413,7 +431,7 @@ pub(crate) fn system_return(cpu: &mut Cpu, wide: bool) -> Result<(), Trouble> {
         return Err(GP.into());
     }
     if !cpu.state.long_mode() {
-        return Err(vcpu::internal_error(cpu).into());
+        return fast::back(cpu);
     }
     // Flags that exist, but RF and VM.
     const RETURNED: u64 = 0x3c_7fd7;

@@ -12,16 +12,18 @@
 
 pub mod peer;
 
-use crate::debug;
-use crate::exit::{EMULATION, Exit, Mmio};
-use crate::insn::complete_in;
+use crate::debug::guest::{self, Busy, GuestDebug};
+use crate::debug::registers::{self, DebugRegs};
+use crate::events::{self, Events};
+use crate::exit::{EMULATION, Exit, Mmio, VMRUN_INVALID};
 use crate::interrupts::{self, Shadow};
-use crate::io::Pending;
+use crate::io;
 use crate::machine::{LEAVE, Machine, NEW_EPOCH, TELL_EPOCH};
 use crate::mmu;
 use crate::mp::{self, MpState};
+use crate::msrs::exits;
 use crate::state::{self, State};
-use crate::{Cpu, X86, devices};
+use crate::{Cpu, X86, debug, devices};
 use peer::Peer;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -84,6 +86,11 @@ impl Vcpu {
         if let Some(next) = devices.written.pop_front() {
             return Exit::Mmio(next);
         }
+        if guest::refused(&self.engine.cpu) {
+            return Exit::FailEntry {
+                reason: VMRUN_INVALID,
+            };
+        }
         self.engine.run();
         let exit = self.engine.cpu.state.exit.take();
         if let Some(Exit::Mmio(mmio)) = exit
@@ -128,16 +135,20 @@ impl Vcpu {
     }
 
     /// Completes the access of the last [`Exit::Io`]: an IN with what user space has put into `data`.
-    /// Does nothing if none is open.
+    /// Does nothing if none is open, or if RIP has changed since.
     pub fn complete_io(&mut self, data: u64) {
-        let cpu = &mut self.engine.cpu;
-        if let Some(Pending { io, length }) = cpu.state.io.take() {
-            if io.is_in {
-                complete_in(cpu, io.size, data);
-            }
-            cpu.pc = cpu.pc.wrapping_add(length);
-            debug::completed(cpu);
-        }
+        self.complete_io_elements(&data.to_le_bytes());
+    }
+
+    /// The same with all elements that an INS has asked for, one after the other.
+    pub fn complete_io_elements(&mut self, data: &[u8]) {
+        io::complete(&mut self.engine.cpu, data);
+    }
+
+    /// Completes the access of the last [`Exit::Rdmsr`] or [`Exit::Wrmsr`]: with a #GP for the guest if
+    /// user space has set `error`, or with the `data` that a read gives. Does nothing if none is open.
+    pub fn complete_msr(&mut self, error: bool, data: u64) {
+        exits::complete(&mut self.engine.cpu, error, data);
     }
 
     /// Completes the read of the last [`Exit::Mmio`] with what user space has put into `data`; does
@@ -148,6 +159,50 @@ impl Vcpu {
             let devices = &mut self.engine.cpu.state.devices;
             devices.read.push((mmio.address, value));
         }
+    }
+}
+
+/// Registers as the KVM API has them.
+impl Vcpu {
+    /// `KVM_SET_GUEST_DEBUG`.
+    pub fn set_guest_debug(&mut self, wanted: &GuestDebug) -> Result<(), Busy> {
+        guest::set(&mut self.engine.cpu, wanted)
+    }
+
+    /// `KVM_GET_DEBUGREGS`.
+    pub fn debugregs(&self) -> DebugRegs {
+        registers::get(&self.engine.cpu)
+    }
+
+    /// `KVM_SET_DEBUGREGS`; false for `EINVAL`.
+    #[must_use]
+    pub fn set_debugregs(&mut self, wanted: &DebugRegs) -> bool {
+        registers::set(&mut self.engine.cpu, wanted)
+    }
+
+    /// `KVM_GET_VCPU_EVENTS`.
+    pub fn events(&mut self) -> Events {
+        events::get(&mut self.engine.cpu)
+    }
+
+    /// `KVM_SET_VCPU_EVENTS`; false for `EINVAL`.
+    #[must_use]
+    pub fn set_events(&mut self, wanted: &Events) -> bool {
+        events::set(&mut self.engine.cpu, wanted)
+    }
+
+    /// RFLAGS as `KVM_GET_REGS` gives them: without the TF of user space's own single steps.
+    pub fn rflags(&self) -> u64 {
+        guest::flags(&self.engine.cpu)
+    }
+
+    /// RIP and RFLAGS as `KVM_SET_REGS` sets them, after the other registers. An exception that has not
+    /// been injected yet is dropped.
+    pub fn set_rip_and_rflags(&mut self, rip: u64, rflags: u64) {
+        let cpu = &mut self.engine.cpu;
+        state::set_rip(cpu, rip);
+        guest::set_flags(cpu, rflags);
+        events::registers_set(cpu);
     }
 }
 
@@ -168,9 +223,13 @@ pub(crate) fn forget_accesses(state: &mut State) {
 /// Whether the instruction at hand is to be run by itself.
 #[inline(always)]
 pub(crate) fn stepping(cpu: &Cpu) -> bool {
-    debug::stepping(cpu)
-        || !cpu.state.devices.read.is_empty()
-        || cpu.state.interrupts.shadow != Shadow::None
+    debug::stepping(cpu) || unsettled(cpu)
+}
+
+/// Whether something is to be done after the instruction at hand.
+#[inline(always)]
+pub(crate) fn unsettled(cpu: &Cpu) -> bool {
+    !cpu.state.devices.read.is_empty() || cpu.state.interrupts.shadow != Shadow::None
 }
 
 /// [`understudy_engine::arch::Arch::after_insn`].
@@ -208,16 +267,19 @@ pub(crate) fn service(cpu: &mut Cpu) -> Result<(), Stop> {
         cpu.state.exit = Some(Exit::Mmio(mmio));
         return Err(Stop::Exit);
     }
+    if cpu.state.exit.is_some() {
+        // A signal is looked at by the next run.
+        requests.post(taken & (EXIT | INTERRUPT));
+        return Err(Stop::Exit);
+    }
     if taken & EXIT != 0 {
         cpu.state.exit = Some(Exit::Interrupted);
         requests.post(taken & INTERRUPT);
         return Err(Stop::Exit);
     }
-    if cpu.state.exit.is_some() {
-        return Err(Stop::Exit);
-    }
     mp::service(cpu)?;
     debug::service(cpu)?;
+    events::service(cpu)?;
     interrupts::service(cpu)
 }
 
@@ -237,6 +299,7 @@ fn mmio(address: u64, mem: Mem, written: Option<u64>) -> Mmio {
 
 /// [`understudy_engine::arch::Arch::device_load`].
 pub(crate) fn device_load(cpu: &mut Cpu, address: u64, mem: Mem) -> Result<u64, Stop> {
+    debug::by_emulator(cpu)?;
     let devices = &mut cpu.state.devices;
     if let Some((at, value)) = devices.read.get(devices.taken).copied()
         && at == address
@@ -257,6 +320,7 @@ pub(crate) fn device_load(cpu: &mut Cpu, address: u64, mem: Mem) -> Result<u64, 
 
 /// [`understudy_engine::arch::Arch::device_store`].
 pub(crate) fn device_store(cpu: &mut Cpu, address: u64, value: u64, mem: Mem) -> Result<(), Stop> {
+    debug::by_emulator(cpu)?;
     let bytes = mem.size.bytes() as usize;
     if devices::store(cpu, address, &value.to_le_bytes()[..bytes]) {
         // What follows from it, an interrupt say, comes before the next instruction.
@@ -265,6 +329,7 @@ pub(crate) fn device_store(cpu: &mut Cpu, address: u64, value: u64, mem: Mem) ->
         }
         return Ok(());
     }
+    debug::device_written(cpu);
     let written = mmio(address, mem, Some(value));
     cpu.state.devices.written.push_back(written);
     cpu.requests().post(LEAVE);

@@ -7,6 +7,13 @@
 mod forms;
 #[path = "host/native.rs"]
 mod native;
+#[path = "fp/values.rs"]
+#[allow(dead_code, reason = "shared with the tests of the arithmetic alone")]
+mod values;
+#[path = "host/x87.rs"]
+mod x87;
+#[path = "host/xsave.rs"]
+mod xsave;
 
 use forms::{Form, Memory};
 use native::{Host, Registers};

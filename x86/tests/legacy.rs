@@ -2,8 +2,8 @@
 
 use understudy_x86::exit::Exit;
 use understudy_x86::regs::{RAX, RBP, RBX, RCX, RDI, RDX, RSI, RSP, flag};
-use understudy_x86::segments::{Segment, Table, rights, seg};
-use understudy_x86::state::{self, cr0};
+use understudy_x86::segments::{Segment, rights, seg};
+use understudy_x86::state;
 use understudy_x86::testing::{Bare, CODE, DATA, GDT, HANDLERS, IDT, TSS, selector};
 
 /// Linear address of the segments of [`real`].
@@ -148,30 +148,8 @@ fn from_real_to_protected_to_64_bit_mode() {
     assert!(end.vcpu.cpu().state.code64());
 }
 
-/// 32-bit protected mode without paging: gates of 32 bits, but that of vector 0x30, which has 16.
 fn protected() -> Bare {
-    let mut machine = Bare::new();
-    for vector in 0..256u64 {
-        let handler = HANDLERS + vector;
-        let low = handler & 0xffff | u64::from(selector::CODE32) << 16;
-        let gate = low | 0xee00 << 32 | (handler >> 16 & 0xffff) << 48;
-        machine.write(IDT + 8 * vector, &gate.to_le_bytes());
-    }
-    machine.write(TSS + 4, &(DATA as u32 + 0x4000).to_le_bytes());
-    machine.write(TSS + 8, &u32::from(selector::DATA).to_le_bytes());
-    let state = &mut machine.cpu().state;
-    state.efer = 0;
-    state.cr4 = 0;
-    state.cr0 = cr0::PE | cr0::ET;
-    state.idtr = Table {
-        base: IDT,
-        limit: 0x7ff,
-    };
-    let code = &mut state.segments[seg::CS as usize];
-    code.selector = selector::CODE32;
-    code.rights = code.rights & !rights::L | rights::DB;
-    state::changed(machine.cpu());
-    machine
+    Bare::protected()
 }
 
 fn doubles<const N: usize>(machine: &Bare, at: u64) -> [u32; N] {

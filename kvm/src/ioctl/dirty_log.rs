@@ -29,8 +29,8 @@ pub(crate) const ROWS: &[Row] = &[
 
 impl Vm {
     pub(crate) fn get_dirty_log(&self, slot: u32) -> Result<Vec<u64>, Errno> {
-        let words = self.machine.memory.get_dirty_log(slot)?;
-        if !self.machine.memory.manual_protect().enable && words.iter().any(|word| *word != 0) {
+        let words = self.memory.get_dirty_log(slot)?;
+        if !self.memory.manual_protect().enable && words.iter().any(|word| *word != 0) {
             self.flush(FLUSH_STORES);
         }
         Ok(words)
@@ -43,7 +43,7 @@ impl Vm {
         num_pages: u32,
         bits: &[u64],
     ) -> Result<(), Errno> {
-        let memory = &self.machine.memory;
+        let memory = &self.memory;
         memory.clear_dirty_log(slot, first_page, num_pages, bits)?;
         if bits.iter().any(|word| *word != 0) {
             self.flush(FLUSH_STORES);
@@ -61,7 +61,7 @@ fn get(vm: &Arc<Vm>, call: &Call<'_>) -> Result<i64, Errno> {
 
 fn clear(vm: &Arc<Vm>, call: &Call<'_>) -> Result<i64, Errno> {
     let log: kvm_clear_dirty_log = call.read()?;
-    let memory = &vm.machine.memory;
+    let memory = &vm.memory;
     let count = memory.clear_dirty_log_words(log.slot, log.first_page, log.num_pages)?;
     let mut bits = vec![0u64; count];
     User::at(log.dirty_bitmap).copy_from(bits.as_mut_bytes())?;

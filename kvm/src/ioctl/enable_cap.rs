@@ -1,5 +1,5 @@
-//! `KVM_ENABLE_CAP` (api.rst 4.37) on a VM (7). On an arm64 vCPU there is nothing to enable, and
-//! the request is unknown.
+//! `KVM_ENABLE_CAP` (api.rst 4.37) on a VM (7). On a vCPU there is nothing to enable, and the
+//! request is unknown.
 
 use std::sync::Arc;
 
@@ -12,8 +12,9 @@ use understudy_abi::ioctl::KVM_ENABLE_CAP;
 use understudy_memory::ManualProtect;
 
 use crate::errno::Errno;
+use crate::ioctl::x86::enable_cap as x86;
 use crate::table::{Call, Row, row};
-use crate::vm::Vm;
+use crate::vm::{Machine, Vm};
 
 pub(crate) const ROWS: &[Row] = &[row!(KVM_ENABLE_CAP: Vm enable_cap, "enables a capability",
         EFAULT "the argument cannot be read",
@@ -25,25 +26,26 @@ impl Vm {
             return Err(Errno::EINVAL);
         }
         let [argument, ..] = cap.args;
-        match cap.cap {
-            KVM_CAP_ARM_NISV_TO_USER => self.machine.set_nisv_to_user(),
-            KVM_CAP_ARM_SYSTEM_SUSPEND => self.machine.set_system_suspend(),
-            KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2 => {
+        match (&self.machine, cap.cap) {
+            (Machine::Arm64(machine), KVM_CAP_ARM_NISV_TO_USER) => machine.set_nisv_to_user(),
+            (Machine::Arm64(machine), KVM_CAP_ARM_SYSTEM_SUSPEND) => machine.set_system_suspend(),
+            (_, KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2) => {
                 let flags = DirtyLogFlags::from_bits(argument).ok_or(Errno::EINVAL)?;
                 let enable = flags.contains(DirtyLogFlags::MANUAL_PROTECT_ENABLE);
                 let initially_set = flags.contains(DirtyLogFlags::INITIALLY_SET);
                 if initially_set && !enable {
                     return Err(Errno::EINVAL);
                 }
-                self.machine.memory.set_manual_protect(ManualProtect {
+                self.memory.set_manual_protect(ManualProtect {
                     enable,
                     initially_set,
                 });
             }
             // How long KVM may poll before it lets a vCPU sleep: this one never polls.
-            KVM_CAP_HALT_POLL => {
+            (_, KVM_CAP_HALT_POLL) => {
                 u32::try_from(argument).map_err(|_| Errno::EINVAL)?;
             }
+            (Machine::X86(machine), _) => return x86::enable_cap(machine, cap),
             _ => return Err(Errno::EINVAL),
         }
         Ok(())

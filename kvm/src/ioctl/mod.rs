@@ -1,50 +1,53 @@
 //! The ioctls, a file a family, under their uAPI names.
 
+use crate::guest::Guests;
 use crate::table::Row;
 
 mod api_version;
+pub(crate) mod arm64;
 mod check_extension;
 mod coalesced_mmio;
-mod counter_offset;
-mod create_device;
 mod create_vcpu;
 mod create_vm;
-mod device_attr;
 mod dirty_log;
 mod enable_cap;
-mod guest_debug;
-mod irq_line;
-mod mp_state;
-mod one_reg;
-mod reg_writable_masks;
 pub(crate) mod run;
 mod signal_mask;
 mod stats_fd;
 mod user_memory_region;
-mod vcpu_events;
-mod vcpu_init;
+pub(crate) mod x86;
 
-/// The rows of the table, by family.
-pub(crate) const FAMILIES: &[&[Row]] = &[
-    api_version::ROWS,
-    check_extension::ROWS,
-    create_vm::ROWS,
-    create_vcpu::ROWS,
-    user_memory_region::ROWS,
-    dirty_log::ROWS,
-    coalesced_mmio::ROWS,
-    enable_cap::ROWS,
-    irq_line::ROWS,
-    create_device::ROWS,
-    device_attr::ROWS,
-    counter_offset::ROWS,
-    reg_writable_masks::ROWS,
-    stats_fd::ROWS,
-    run::ROWS,
-    vcpu_init::ROWS,
-    one_reg::ROWS,
-    guest_debug::ROWS,
-    mp_state::ROWS,
-    vcpu_events::ROWS,
-    signal_mask::ROWS,
+/// The rows of the table, by family, and which architectures have them.
+pub(crate) const FAMILIES: &[(Guests, &[Row])] = &[
+    (Guests::all(), api_version::ROWS),
+    (Guests::all(), check_extension::ROWS),
+    (Guests::all(), create_vm::ROWS),
+    (Guests::all(), create_vcpu::ROWS),
+    (Guests::all(), user_memory_region::ROWS),
+    (Guests::all(), dirty_log::ROWS),
+    (Guests::all(), coalesced_mmio::ROWS),
+    (Guests::all(), enable_cap::ROWS),
+    (Guests::all(), stats_fd::ROWS),
+    (Guests::all(), signal_mask::ROWS),
+    (Guests::all(), run::ROWS),
+    (Guests::ARM64, arm64::irq_line::ROWS),
+    (Guests::ARM64, arm64::create_device::ROWS),
+    (Guests::ARM64, arm64::device_attr::ROWS),
+    (Guests::ARM64, arm64::counter_offset::ROWS),
+    (Guests::ARM64, arm64::reg_writable_masks::ROWS),
+    (Guests::ARM64, arm64::vcpu_init::ROWS),
+    (Guests::ARM64, arm64::one_reg::ROWS),
+    (Guests::ARM64, arm64::guest_debug::ROWS),
+    (Guests::ARM64, arm64::mp_state::ROWS),
+    (Guests::ARM64, arm64::vcpu_events::ROWS),
+    (Guests::X86_64, x86::regs::ROWS),
+    (Guests::X86_64, x86::sregs::ROWS),
+    (Guests::X86_64, x86::mp_state::ROWS),
+    (Guests::X86_64, x86::guest_debug::ROWS),
+    (Guests::X86_64, x86::vcpu_events::ROWS),
+    (Guests::X86_64, x86::fpu::ROWS),
+    (Guests::X86_64, x86::interrupt::ROWS),
+    (Guests::X86_64, x86::cpuid::ROWS),
+    (Guests::X86_64, x86::msrs::ROWS),
+    (Guests::X86_64, x86::translate::ROWS),
 ];

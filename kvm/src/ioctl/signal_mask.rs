@@ -17,9 +17,9 @@ pub(crate) const ROWS: &[Row] = &[
 ];
 
 fn set(vcpu: &Arc<Vcpu>, call: &Call<'_>) -> Result<i64, Errno> {
-    let mut state = vcpu.lock();
+    let _held = vcpu.hold();
     if call.user().is_null() {
-        state.signal_mask = None;
+        vcpu.set_signal_mask(None);
         return Ok(0);
     }
     let head: kvm_signal_mask = call.read()?;
@@ -27,6 +27,6 @@ fn set(vcpu: &Arc<Vcpu>, call: &Call<'_>) -> Result<i64, Errno> {
         return Err(Errno::EINVAL);
     }
     let set = call.user().offset(size_of::<kvm_signal_mask>());
-    state.signal_mask = Some(set.read()?);
+    vcpu.set_signal_mask(Some(set.read()?));
     Ok(0)
 }

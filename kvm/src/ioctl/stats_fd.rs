@@ -29,7 +29,7 @@ impl Vm {
 
 impl Vcpu {
     pub(crate) fn stats_fd(&self) -> Result<OwnedFd, Errno> {
-        let _state = self.lock();
+        let _held = self.hold();
         self.stats
             .open(&format!("kvm-{}/vcpu-{}", std::process::id(), self.id()))
     }

@@ -29,7 +29,7 @@ pub(crate) const ROWS: &[Row] = &[
 impl Vm {
     pub(crate) fn set_user_memory_region(&self, region: &UserRegion) -> Result<(), Errno> {
         // KVM changes a slot and has no vCPU use the old one when it returns.
-        match self.machine.memory.set_region(region)? {
+        match self.memory.set_region(region)? {
             Change::Nothing => {}
             _ => self.flush(FLUSH_TLB),
         }
@@ -39,7 +39,7 @@ impl Vm {
     /// Has every vCPU take a request, and returns once it did.
     pub(crate) fn flush(&self, request: u32) {
         self.stats.count(REMOTE_TLB_FLUSH_REQUESTS);
-        self.machine.broadcast_and_wait(None, request, || ());
+        self.broadcast_and_wait(request);
         self.stats.count(REMOTE_TLB_FLUSH);
     }
 }

@@ -59,13 +59,19 @@ impl Program {
     pub fn call(&self, fd: i32, request: u32, arg: u64) -> Result<i64, Errno> {
         let object = self.object(fd);
         let result = ioctl(&object, self, request, arg);
-        match (result, understudy_kvm::table::find(object.kind(), request)) {
+        match (
+            result,
+            understudy_kvm::table::find(object.guest(), object.kind(), request),
+        ) {
             (Err(errno), Some(row)) => assert!(
                 row.errnos.iter().any(|(of, _)| *of == errno),
                 "{} gives {errno:?}, which its row does not have",
                 row.name
             ),
-            (result, None) => assert_eq!(result, Err(Errno::EINVAL), "{request:#x}"),
+            (result, None) => {
+                let unknown = understudy_kvm::table::unknown(object.guest(), object.kind());
+                assert_eq!(result, Err(unknown), "{request:#x}");
+            }
             _ => {}
         }
         result

@@ -10,11 +10,11 @@ use crate::segments::{Segment, rights, seg};
 use crate::{Cpu, mmu, state, vcpu};
 
 /// A stack while it is pushed to, with the rights of its level.
-struct Pushes {
-    segment: Segment,
-    pointer: u64,
+pub(crate) struct Pushes {
+    pub(crate) segment: Segment,
+    pub(crate) pointer: u64,
     /// Base-2 logarithm of the pointer's bytes, and of what is pushed.
-    width: u8,
+    pub(crate) width: u8,
     size: u8,
     cpl: u8,
     /// The error code of a fault.
@@ -22,7 +22,7 @@ struct Pushes {
 }
 
 impl Pushes {
-    fn push(&mut self, cpu: &mut Cpu, value: u64) -> Result<(), Trouble> {
+    pub(crate) fn push(&mut self, cpu: &mut Cpu, value: u64) -> Result<(), Trouble> {
         let bytes = 1u64 << self.size;
         let mask = !0 >> (64 - (8 << self.width));
         let pointer = self.pointer.wrapping_sub(bytes) & mask;
@@ -124,7 +124,12 @@ fn gate(cpu: &mut Cpu, event: &Event) -> Result<Gate, Trouble> {
 }
 
 /// The stack that the TSS has for a level (SDM vol. 3A, 7.2.1).
-fn inner(cpu: &mut Cpu, cpl: u8, size: u8, external: u32) -> Result<(Pushes, Descriptor), Trouble> {
+pub(crate) fn inner(
+    cpu: &mut Cpu,
+    cpl: u8,
+    size: u8,
+    external: u32,
+) -> Result<(Pushes, Descriptor), Trouble> {
     let ts = |selector: u16| Fault::with_code(vector::TS, u32::from(selector & !3) | external);
     let tr = cpu.state.tr;
     let wide = tr.rights & 8 != 0;

@@ -222,7 +222,7 @@ fn repeat_while<E: Emit<Arch = X86>, const CODE: u8>(
     Ok(())
 }
 
-/// INT n, INT3 and INT1: the gate's privilege counts but for INT1.
+/// INT n and INTO: the gate's privilege counts.
 fn interrupt(cpu: &mut Cpu, number: u8, length: u64) -> Stop {
     let event = Event {
         vector: number,
@@ -239,7 +239,7 @@ static INTERRUPT: Helper<X86> = Helper {
     effects: Effects::ANY,
 };
 
-/// INT n and INT3.
+/// INT n.
 pub fn int<E: Emit<Arch = X86>>(e: &mut E, o: &Operands) -> Result<(), E::Stop> {
     let (number, length) = (e.imm(o.imm & 0xff), e.imm(u64::from(o.length)));
     e.call(&INTERRUPT, &[number, length])?;

@@ -6,7 +6,7 @@ use super::{Loc, Operands};
 use crate::exceptions::{self, Fault, vector};
 use crate::regs::{RAX, RCX, RDX, flag};
 use crate::state::{self, cr0, cr4};
-use crate::{Cpu, X86, controls, mmu};
+use crate::{Cpu, X86, controls, debug, mmu};
 use understudy_engine::emit::{Effects, Emit, Helper, Stop};
 
 const GP: Fault = Fault::with_code(vector::GP, 0);
@@ -31,6 +31,9 @@ static READ: Helper<X86> = Helper {
     name: "read_control",
     call: |cpu, [number, ..]| {
         privileged(cpu)?;
+        if number == 4 {
+            debug::by_emulator(cpu)?;
+        }
         Ok(controls::read(cpu, number))
     },
     effects: Effects::ANY,
@@ -40,6 +43,9 @@ static WRITE: Helper<X86> = Helper {
     name: "write_control",
     call: |cpu, [number, value, ..]| {
         privileged(cpu)?;
+        if matches!(number, 0 | 4 | 8) {
+            debug::by_emulator(cpu)?;
+        }
         let result = controls::write(cpu, number, value);
         done(cpu, result)
     },
@@ -179,7 +185,11 @@ pub fn invpcid<E: Emit<Arch = X86>>(e: &mut E, o: &Operands) -> Result<(), E::St
 
 static PRIVILEGED: Helper<X86> = Helper {
     name: "privileged",
-    call: |cpu, _| privileged(cpu).map(|()| 0),
+    call: |cpu, _| {
+        privileged(cpu)?;
+        debug::by_kvm(cpu);
+        Ok(0)
+    },
     effects: Effects::ANY,
 };
 

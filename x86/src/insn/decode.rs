@@ -8,11 +8,13 @@ use super::bits::Count;
 use super::shift::Shift;
 use super::string::{Op, Repeat};
 use super::{Loc, NO_REG, Operands, RIP, mode, operand};
+use super::{bcd, debug, features, inspect, machine, ports, segments, wait};
 use super::{
     bits, bmi, control, controls, exchange, moves, muldiv, page_end, shift, stack, string, system,
 };
-use super::{inspect, machine, segments};
+use super::{refuse, x87, xsave};
 use crate::X86;
+use crate::fpu::Needs;
 use crate::segments::seg;
 use iced_x86::{Decoder, DecoderError, DecoderOptions, Instruction, Mnemonic, OpKind, Register};
 use understudy_engine::arch::{Def, Insn};
@@ -34,6 +36,7 @@ const NOTHING: Operands = Operands {
     address: 3,
     size: 3,
     length: 0,
+    simd: super::simd::NONE,
 };
 
 /// Decodes, if the bytes are there.
@@ -57,7 +60,7 @@ fn instruction(mode: u32, bytes: &[u8]) -> Result<Instruction, (DecoderError, us
 /// Decodes an instruction that ends with its page at the latest.
 pub fn decode(mode: u32, bytes: &[u8]) -> Insn<X86> {
     match instruction(mode, bytes) {
-        Ok(insn) => finish(mode, &insn),
+        Ok(insn) => finish(mode, &insn, bytes),
         Err((DecoderError::NoMoreBytes, _)) => {
             let length = bytes.len().min(page_end::MAX_LENGTH) as u8;
             let def = def!(X86, "(page end)", page_end::page_end, ends);
@@ -78,7 +81,7 @@ pub fn is_whole(mode: u32, bytes: &[u8]) -> bool {
 /// Decodes an instruction of which all bytes are there.
 pub fn decode_whole(mode: u32, bytes: &[u8]) -> Insn<X86> {
     match instruction(mode, bytes) {
-        Ok(insn) => finish(mode, &insn),
+        Ok(insn) => finish(mode, &insn, bytes),
         Err((_, length)) => invalid(length),
     }
 }
@@ -91,7 +94,7 @@ pub fn decode_unlocked(mode: u32, bytes: &[u8]) -> Option<Insn<X86>> {
         return None;
     }
     insn.set_has_lock_prefix(false);
-    let mut result = finish(mode, &insn);
+    let mut result = finish(mode, &insn, bytes);
     if exchanges {
         let def = exchange::unlocked(result.operands.size);
         result = Insn::new(def, result.operands, result.length);
@@ -110,9 +113,14 @@ fn invalid(length: usize) -> Insn<X86> {
     Insn::new(def, operands, length)
 }
 
-fn finish(mode: u32, insn: &Instruction) -> Insn<X86> {
-    let operands = operands(mode, insn);
+fn finish(mode: u32, insn: &Instruction, bytes: &[u8]) -> Insn<X86> {
+    let mut operands = operands(mode, insn);
     let length = operands.length;
+    let floating = x87::definition(mode, insn, bytes, &mut operands)
+        .or_else(|| xsave::definition(mode, insn, &mut operands));
+    if let Some(def) = floating {
+        return Insn::new(def, operands, length);
+    }
     let (def, operands) = choose(mode, insn, operands);
     Insn::new(def, operands, length)
 }
@@ -275,6 +283,9 @@ fn absent() -> Definition {
 /// The semantics of an instruction, and its operands as they have them.
 fn choose(mode: u32, insn: &Instruction, mut o: Operands) -> (Definition, Operands) {
     use Mnemonic as M;
+    if let Some(chosen) = super::simd::choose(mode, insn, o) {
+        return chosen;
+    }
     let lock = insn.has_lock_prefix();
     let size = o.size;
     let def = match insn.mnemonic() {
@@ -310,6 +321,16 @@ fn choose(mode: u32, insn: &Instruction, mut o: Operands) -> (Definition, Operan
             o.imm = control_register(insn, 0).unwrap_or(0);
             o.size = default_address(mode).max(2);
             existing(o.imm, def!(X86, "MOV CR", controls::to_control, ends))
+        }
+        M::Mov if debug_register(insn, 1).is_some() => {
+            o.imm = debug_register(insn, 1).unwrap_or(0);
+            o.size = default_address(mode).max(2);
+            def!(X86, "MOV DR", debug::from_register)
+        }
+        M::Mov if debug_register(insn, 0).is_some() => {
+            o.imm = debug_register(insn, 0).unwrap_or(0);
+            o.size = default_address(mode).max(2);
+            def!(X86, "MOV DR", debug::to_register, ends)
         }
         M::Mov if segment_register(insn, 1).is_some() => {
             o.imm = segment_register(insn, 1).unwrap_or(0);
@@ -361,6 +382,8 @@ fn choose(mode: u32, insn: &Instruction, mut o: Operands) -> (Definition, Operan
             o.size = stack_operand(insn, M::Iret, M::Iretd);
             def!(X86, "IRET", segments::interrupt_return, ends)
         }
+        M::Sysenter => def!(X86, "SYSENTER", segments::system_enter, ends),
+        M::Sysexit | M::Sysexitq => def!(X86, "SYSEXIT", segments::system_leave, ends),
         M::Syscall => def!(X86, "SYSCALL", segments::system_call, ends),
         M::Sysret | M::Sysretq => {
             o.size = if insn.mnemonic() == M::Sysretq { 3 } else { 2 };
@@ -393,6 +416,8 @@ fn choose(mode: u32, insn: &Instruction, mut o: Operands) -> (Definition, Operan
         M::Verw => def!(X86, "VERW", inspect::verify, [true]),
         M::Rdmsr => def!(X86, "RDMSR", machine::rdmsr, ends),
         M::Wrmsr => def!(X86, "WRMSR", machine::wrmsr, ends),
+        M::Vmcall => def!(X86, "VMCALL", machine::vmcall, ends),
+        M::Vmmcall => def!(X86, "VMMCALL", machine::vmmcall, ends),
         M::Cpuid => def!(X86, "CPUID", machine::cpuid, ends),
         M::In => {
             o.c = o.b;
@@ -402,6 +427,16 @@ fn choose(mode: u32, insn: &Instruction, mut o: Operands) -> (Definition, Operan
             o.size = log2(bytes(insn, 1));
             o.c = o.a;
             def!(X86, "OUT", machine::port, [false], ends)
+        }
+        M::Insb | M::Insw | M::Insd | M::Outsb | M::Outsw | M::Outsd => {
+            o.size = log2(insn.memory_size().size());
+            let input = matches!(insn.mnemonic(), M::Insb | M::Insw | M::Insd);
+            match (input, insn.has_rep_prefix() || insn.has_repne_prefix()) {
+                (true, true) => def!(X86, "INS", ports::string, [true, true], ends),
+                (true, false) => def!(X86, "INS", ports::string, [true, false], ends),
+                (false, true) => def!(X86, "OUTS", ports::string, [false, true], ends),
+                (false, false) => def!(X86, "OUTS", ports::string, [false, false], ends),
+            }
         }
         M::Clts => def!(X86, "CLTS", controls::clts, ends),
         M::Lmsw => def!(X86, "LMSW", controls::lmsw, ends),
@@ -496,6 +531,15 @@ fn choose(mode: u32, insn: &Instruction, mut o: Operands) -> (Definition, Operan
             o.size = if insn.mnemonic() == M::Popa { 1 } else { 2 };
             def!(X86, "POPA", stack::all, [true])
         }
+        M::Aaa => def!(X86, "AAA", bcd::adjust, [false, false]),
+        M::Aas => def!(X86, "AAS", bcd::adjust, [false, true]),
+        M::Daa => def!(X86, "DAA", bcd::adjust, [true, false]),
+        M::Das => def!(X86, "DAS", bcd::adjust, [true, true]),
+        M::Aam => def!(X86, "AAM", bcd::digits, [true]),
+        M::Aad => def!(X86, "AAD", bcd::digits, [false]),
+        M::Bound => def!(X86, "BOUND", bcd::bound),
+        M::Arpl => def!(X86, "ARPL", bcd::arpl),
+        M::Salc => def!(X86, "SALC", bcd::salc),
         M::Into => def!(X86, "INTO", control::into, ends),
         M::Pushf | M::Pushfd | M::Pushfq => {
             o.size = stack_operand(insn, M::Pushf, M::Pushfd);
@@ -539,10 +583,8 @@ fn choose(mode: u32, insn: &Instruction, mut o: Operands) -> (Definition, Operan
         }
         _ if insn.is_jcc_short_or_near() => control::conditional(condition(insn)),
         M::Int => def!(X86, "INT", control::int, ends),
-        M::Int3 => {
-            o.imm = 3;
-            def!(X86, "INT3", control::int, ends)
-        }
+        M::Int3 => def!(X86, "INT3", debug::int3, ends),
+        M::Int1 => def!(X86, "INT1", debug::int1, ends),
 
         M::Clc => def!(X86, "CLC", system::set_carry, [false]),
         M::Stc => def!(X86, "STC", system::set_carry, [true]),
@@ -553,6 +595,7 @@ fn choose(mode: u32, insn: &Instruction, mut o: Operands) -> (Definition, Operan
         M::Sahf => def!(X86, "SAHF", system::sahf),
         M::Cli => def!(X86, "CLI", system::cli, ends),
         M::Sti => def!(X86, "STI", system::sti, ends),
+        M::Wait => refuse::refused(mode, Needs::Wait).unwrap_or(def!(X86, "FWAIT", system::nop)),
         M::Hlt => def!(X86, "HLT", system::hlt, ends),
         M::Ud0 | M::Ud1 | M::Ud2 => def!(X86, "UD", system::undefined, ends),
         M::Nop
@@ -569,6 +612,14 @@ fn choose(mode: u32, insn: &Instruction, mut o: Operands) -> (Definition, Operan
         | M::Cldemote => def!(X86, "NOP", system::nop),
         M::Lfence | M::Mfence | M::Sfence => def!(X86, "FENCE", system::fence),
         M::Clflush | M::Clflushopt | M::Clwb => def!(X86, "CLFLUSH", system::cache_line),
+        M::Monitor => {
+            o.address = monitor_address(insn, mode);
+            o.via = operand::via(mode, segment(insn.segment_prefix()));
+            def!(X86, "MONITOR", wait::monitor)
+        }
+        M::Mwait => def!(X86, "MWAIT", wait::mwait, ends),
+        M::Rdpmc => def!(X86, "RDPMC", wait::rdpmc, ends),
+        M::Rdpid => def!(X86, "RDPID", wait::rdpid),
         M::Rdtsc => def!(X86, "RDTSC", system::time_stamp, [false]),
         M::Rdtscp => def!(X86, "RDTSCP", system::time_stamp, [true]),
         M::Rdrand | M::Rdseed => def!(X86, "RDRAND", system::random),
@@ -585,7 +636,7 @@ fn choose(mode: u32, insn: &Instruction, mut o: Operands) -> (Definition, Operan
                 };
                 string::definition(op, repeat, o.size)
             }
-            None => absent(),
+            None => features::refused(insn).unwrap_or_else(absent),
         },
     };
     (def, o)
@@ -595,6 +646,12 @@ fn choose(mode: u32, insn: &Instruction, mut o: Operands) -> (Definition, Operan
 fn control_register(insn: &Instruction, index: u32) -> Option<u64> {
     let register = insn.op_register(index);
     (insn.op_kind(index) == OpKind::Register && register.is_cr()).then(|| register.number() as u64)
+}
+
+/// The number of the debug register that is this operand.
+fn debug_register(insn: &Instruction, index: u32) -> Option<u64> {
+    let register = insn.op_register(index);
+    (insn.op_kind(index) == OpKind::Register && register.is_dr()).then(|| register.number() as u64)
 }
 
 /// The number of the segment register that is this operand.
@@ -627,6 +684,17 @@ fn existing(number: u64, def: Definition) -> Definition {
     match number {
         0 | 2 | 3 | 4 | 8 => def,
         _ => def!(X86, "(undefined)", system::undefined, ends),
+    }
+}
+
+/// The size of the address that MONITOR has in RAX.
+fn monitor_address(insn: &Instruction, mode: u32) -> u8 {
+    use iced_x86::Code;
+    match insn.code() {
+        Code::Monitorw => 1,
+        Code::Monitord => 2,
+        Code::Monitorq => 3,
+        _ => default_address(mode),
     }
 }
 

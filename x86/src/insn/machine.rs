@@ -3,34 +3,18 @@
 use super::controls::privileged;
 use super::operand::{read_reg, write_reg};
 use super::{Loc, Operands};
-use crate::exceptions::{self, trouble};
+use crate::exceptions::{self, Fault, trouble, vector};
 use crate::exit::Io;
+use crate::msrs::exits;
 use crate::regs::{RAX, RBX, RCX, RDX};
-use crate::{Cpu, X86, cpuid, io, msrs};
+use crate::{Cpu, X86, cpuid, debug, hypercalls, io};
 use understudy_engine::emit::{Effects, Emit, Helper, Stop};
 
-fn read_msr(cpu: &mut Cpu) -> Result<u64, Stop> {
-    privileged(cpu)?;
-    match msrs::read(cpu, cpu.slot(RCX) as u32) {
-        Ok(value) => {
-            cpu.set_slot(RAX, value & 0xffff_ffff);
-            cpu.set_slot(RDX, value >> 32);
-            Ok(0)
-        }
-        Err(fault) => Err(exceptions::raise(cpu, fault)),
-    }
-}
-
-fn write_msr(cpu: &mut Cpu) -> Result<u64, Stop> {
-    privileged(cpu)?;
-    let value = cpu.slot(RAX) & 0xffff_ffff | cpu.slot(RDX) << 32;
-    match msrs::write(cpu, cpu.slot(RCX) as u32, value) {
-        Ok(()) => Ok(0),
-        Err(fault) => Err(exceptions::raise(cpu, fault)),
-    }
-}
-
 fn identify(cpu: &mut Cpu) -> Result<u64, Stop> {
+    debug::by_kvm(cpu);
+    if cpu.state.msrs.misc_features & 1 != 0 && cpu.state.cpl != 0 {
+        return Err(exceptions::raise(cpu, Fault::with_code(vector::GP, 0)));
+    }
     let values = cpuid::query(cpu, cpu.slot(RAX) as u32, cpu.slot(RCX) as u32);
     for (slot, value) in [RAX, RBX, RCX, RDX].into_iter().zip(values) {
         cpu.set_slot(slot, u64::from(value));
@@ -57,9 +41,19 @@ macro_rules! plain {
 
 plain! {
     /// RDMSR.
-    RDMSR "rdmsr" rdmsr(|cpu, _| read_msr(cpu));
+    RDMSR "rdmsr" rdmsr(|cpu, _| {
+        privileged(cpu)?;
+        exits::rdmsr(cpu)
+    });
     /// WRMSR.
-    WRMSR "wrmsr" wrmsr(|cpu, _| write_msr(cpu));
+    WRMSR "wrmsr" wrmsr(|cpu, _| {
+        privileged(cpu)?;
+        exits::wrmsr(cpu)
+    });
+    /// VMMCALL.
+    VMMCALL "vmmcall" vmmcall(|cpu, _| hypercalls::call(cpu));
+    /// VMCALL.
+    VMCALL "vmcall" vmcall(|cpu, _| Err(hypercalls::fix(cpu)));
     /// CPUID.
     CPUID "cpuid" cpuid(|cpu, _| identify(cpu));
 }

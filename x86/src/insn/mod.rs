@@ -9,26 +9,35 @@
 
 pub mod alu;
 mod arith;
+mod bcd;
 mod bits;
 mod bmi;
 mod control;
 mod controls;
+mod debug;
 mod decode;
 mod exchange;
+pub mod features;
 mod inspect;
 mod machine;
 mod moves;
 mod muldiv;
 pub(crate) mod operand;
 mod page_end;
+mod ports;
+pub(crate) mod refuse;
 mod segments;
 mod shift;
+mod simd;
 mod stack;
 mod string;
 mod system;
+mod wait;
+mod x87;
+mod xsave;
 
 pub(crate) use machine::complete as complete_in;
-pub(crate) use page_end::fetch_bytes;
+pub(crate) use page_end::{fetch_bytes, length_here};
 
 use crate::X86;
 use understudy_engine::arch::Insn;
@@ -51,6 +60,24 @@ pub mod mode {
     pub const FLAT: u32 = 1 << 6;
     /// Data accesses must be aligned (CR0.AM, RFLAGS.AC, CPL 3).
     pub const ALIGNED: u32 = 1 << 7;
+    /// CR0.EM.
+    pub const EM: u32 = 1 << 8;
+    /// CR0.TS.
+    pub const TS: u32 = 1 << 9;
+    /// CR0.MP.
+    pub const MP: u32 = 1 << 10;
+    /// CR4.OSFXSR.
+    pub const FXSR: u32 = 1 << 11;
+    /// CR4.OSXSAVE.
+    pub const XSAVE: u32 = 1 << 12;
+    /// CR4.OSXSAVE, and XCR0 has SSE and AVX.
+    pub const AVX: u32 = 1 << 13;
+    /// The next x87 or MMX instruction that waits is #MF.
+    pub const X87_PENDING: u32 = 1 << 14;
+    /// MXCSR masks all exceptions.
+    pub const SSE_MASKED: u32 = 1 << 15;
+    /// It does, and rounds to nearest, and neither DAZ nor FTZ is set.
+    pub const SSE_PLAIN: u32 = 1 << 16;
 }
 
 /// [`understudy_engine::emit::Mem::info`] of data accesses.
@@ -59,6 +86,8 @@ pub mod info {
     pub const STACK: u32 = 1 << 0;
     /// A load whose instruction writes the same place: it faults as a write.
     pub const WRITES: u32 = 1 << 1;
+    /// Of a vector whose address must be a multiple of 16: #GP otherwise.
+    pub const VECTOR: u32 = 1 << 2;
 }
 
 /// Where an operand is.
@@ -133,6 +162,8 @@ pub struct Operands {
     pub size: u8,
     /// Bytes of the instruction.
     pub length: u8,
+    /// Of SIMD instructions, the operation and its registers.
+    pub(crate) simd: simd::Simd,
 }
 
 /// [`Operands::base`] or [`Operands::index`]: there is none.

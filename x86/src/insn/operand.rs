@@ -188,6 +188,42 @@ pub fn store<E: Emit<Arch = X86>>(
     e.store(address, value, mem)
 }
 
+/// How 16 bytes are accessed: `aligned` if an address that is no multiple of 16 is #GP.
+#[inline(always)]
+fn pair_access<E: Emit<Arch = X86>>(e: &E, via: u8, order: Order, aligned: bool) -> Mem {
+    let mut mem = access(e, 3, via, order, 0);
+    if aligned {
+        mem = mem.aligned();
+        mem.info |= info::VECTOR;
+    }
+    mem
+}
+
+/// Loads 16 bytes from a linear address.
+#[inline(always)]
+pub fn load_pair<E: Emit<Arch = X86>>(
+    e: &mut E,
+    address: E::Val,
+    via: u8,
+    aligned: bool,
+) -> Result<(E::Val, E::Val), E::Stop> {
+    let mem = pair_access(e, via, LOAD_ORDER, aligned);
+    e.load_pair(address, mem)
+}
+
+/// Stores 16 bytes to a linear address.
+#[inline(always)]
+pub fn store_pair<E: Emit<Arch = X86>>(
+    e: &mut E,
+    address: E::Val,
+    values: (E::Val, E::Val),
+    via: u8,
+    aligned: bool,
+) -> Result<(), E::Stop> {
+    let mem = pair_access(e, via, STORE_ORDER, aligned);
+    e.store_pair(address, values, mem)
+}
+
 /// How a locked access is made.
 #[inline(always)]
 pub fn locked<E: Emit<Arch = X86>>(e: &E, size: u8, via: u8) -> Mem {

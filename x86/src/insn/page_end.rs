@@ -36,6 +36,14 @@ fn fetch_part(cpu: &mut Cpu, address: u64, bytes: &mut [u8]) -> Result<(), Stop>
     Ok(())
 }
 
+/// Bytes of the instruction at [`Cpu::pc`].
+pub fn length_here(cpu: &mut Cpu) -> Result<u64, Stop> {
+    let (bytes, length) = fetch_bytes(cpu)?;
+    Ok(decode::decode_whole(cpu.state.mode, &bytes[..length])
+        .length
+        .into())
+}
+
 fn run(cpu: &mut Cpu) -> Result<u64, Stop> {
     let (bytes, length) = fetch_bytes(cpu)?;
     let insn = decode::decode_whole(cpu.state.mode, &bytes[..length]);

@@ -12,7 +12,8 @@ use crate::exceptions::{self, Fault, Trouble, trouble, vector};
 use crate::regs::{FS_BASE, GS_BASE, RSP};
 use crate::segments::Table;
 use crate::state::cr4;
-use crate::{Cpu, X86, descriptors, mmu, transfers};
+use crate::transfers::{self, fast};
+use crate::{Cpu, X86, descriptors, mmu};
 use understudy_engine::emit::{Effects, Emit, Helper, Stop};
 
 /// What a helper gives for a result: nothing, or the way out.
@@ -180,6 +181,16 @@ leaves! {
     IRET "iret" interrupt_return(|cpu, [size, ..]| {
         let returned = transfers::interrupt_return(cpu, size as u8);
         gone(cpu, returned)
+    });
+    /// SYSENTER.
+    SYSENTER "sysenter" system_enter(|cpu, _| {
+        let entered = fast::enter(cpu);
+        gone(cpu, entered)
+    });
+    /// SYSEXIT.
+    SYSEXIT "sysexit" system_leave(|cpu, _| {
+        let left = fast::leave(cpu);
+        gone(cpu, left)
     });
     /// SYSCALL.
     SYSCALL "syscall" system_call(|cpu, [_, _, length, _]| {

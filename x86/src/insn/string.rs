@@ -10,7 +10,7 @@ use super::operand::{linear, load, mask, read_reg, store, via, write_reg, zx};
 use super::{Loc, Operands, mode, via};
 use crate::regs::{DIRECTION, RCX, RDI, RSI};
 use crate::segments::seg;
-use crate::{Cpu, X86};
+use crate::{Cpu, X86, debug};
 use understudy_engine::access;
 use understudy_engine::arch::Def;
 use understudy_engine::emit::{Effects, Emit, Helper, Size, Stop};
@@ -156,7 +156,7 @@ impl How {
             && mode & mode::ALIGNED == 0
             && plain(destination)
             && plain(self.source)
-            && !crate::stepping(cpu);
+            && !crate::by_elements(cpu);
         if !possible {
             return Ok(0);
         }
@@ -226,6 +226,7 @@ impl How {
                     return Ok(0);
                 }
                 if cpu.requests().any() {
+                    debug::unfinished(cpu);
                     return Err(Stop::Redirect);
                 }
             }
@@ -240,8 +241,9 @@ impl How {
                 return Ok(0);
             }
             turns += 1;
-            let look = cpu.requests().any() || cpu.leaving() || crate::stepping(cpu);
+            let look = cpu.requests().any() || cpu.leaving() || crate::by_elements(cpu);
             if look || turns == TURNS {
+                debug::unfinished(cpu);
                 self.set_flags(cpu, compared);
                 return Err(Stop::Redirect);
             }

@@ -58,6 +58,13 @@ enum Feature {
 }
 
 impl Form {
+    /// Code that uses no memory but what it says, and that defines every flag.
+    pub fn plain(name: &str, code: Vec<u8>) -> Form {
+        let mut list = List::default();
+        list.add(name, code, Memory::None, 0);
+        list.0.remove(0)
+    }
+
     pub fn undefined(&self, before: &Registers) -> u64 {
         (self.undefined)(before)
     }

@@ -21,7 +21,7 @@ impl Vm {
         if offset.reserved != 0 {
             return Err(Errno::EINVAL);
         }
-        let counters = &self.machine.counters;
+        let counters = &self.arm64()?.counters;
         self.with_idle_vcpus(|| counters.set_offset(offset.counter_offset))
     }
 }

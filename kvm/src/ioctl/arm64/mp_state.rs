@@ -22,19 +22,19 @@ pub(crate) const ROWS: &[Row] = &[
 ];
 
 impl Vcpu {
-    pub(crate) fn mp_state(&self) -> kvm_mp_state {
-        let _state = self.lock();
-        let mp_state = match self.peer.mp_state() {
+    pub(crate) fn mp_state_arm64(&self) -> Result<kvm_mp_state, Errno> {
+        let state = self.arm64()?;
+        let mp_state = match state.cpu.peer().mp_state() {
             MpState::Runnable => KVM_MP_STATE_RUNNABLE,
             MpState::Stopped => KVM_MP_STATE_STOPPED,
             MpState::Suspended => KVM_MP_STATE_SUSPENDED,
         };
-        kvm_mp_state { mp_state }
+        Ok(kvm_mp_state { mp_state })
     }
 
-    pub(crate) fn set_mp_state(&self, state: kvm_mp_state) -> Result<(), Errno> {
-        let _state = self.lock();
-        self.peer.set_mp_state(match state.mp_state {
+    pub(crate) fn set_mp_state_arm64(&self, wanted: kvm_mp_state) -> Result<(), Errno> {
+        let state = self.arm64()?;
+        state.cpu.peer().set_mp_state(match wanted.mp_state {
             KVM_MP_STATE_RUNNABLE => MpState::Runnable,
             KVM_MP_STATE_STOPPED => MpState::Stopped,
             KVM_MP_STATE_SUSPENDED => MpState::Suspended,
@@ -45,11 +45,11 @@ impl Vcpu {
 }
 
 fn get(vcpu: &Arc<Vcpu>, call: &Call<'_>) -> Result<i64, Errno> {
-    call.write(&vcpu.mp_state())?;
+    call.write(&vcpu.mp_state_arm64()?)?;
     Ok(0)
 }
 
 fn set(vcpu: &Arc<Vcpu>, call: &Call<'_>) -> Result<i64, Errno> {
-    vcpu.set_mp_state(call.read()?)?;
+    vcpu.set_mp_state_arm64(call.read()?)?;
     Ok(0)
 }

@@ -24,7 +24,7 @@ fn get(vm: &Arc<Vm>, call: &Call<'_>) -> Result<i64, Errno> {
     if range.range != KVM_ARM_FEATURE_ID_RANGE || range.reserved != [0; 13] {
         return Err(Errno::EINVAL);
     }
-    let masks: [u64; KVM_ARM_FEATURE_ID_RANGE_SIZE] = vm.machine.id.writable_masks();
+    let masks: [u64; KVM_ARM_FEATURE_ID_RANGE_SIZE] = vm.arm64()?.id.writable_masks();
     User::at(range.addr).copy_to(masks.as_bytes())?;
     Ok(0)
 }

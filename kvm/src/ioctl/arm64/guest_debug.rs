@@ -23,7 +23,7 @@ fn pairs(values: &[u64; 16], controls: &[u64; 16]) -> [Comparator; 16] {
 
 impl Vcpu {
     pub(crate) fn set_guest_debug(&self, debug: &kvm_guest_debug) -> Result<(), Errno> {
-        let mut state = self.lock();
+        let mut state = self.arm64()?;
         let control = GuestDebugControl::from_bits(debug.control).ok_or(Errno::EINVAL)?;
         let enable = control.contains(GuestDebugControl::ENABLE);
         let has = |flag| enable && control.contains(flag);

@@ -29,7 +29,8 @@ use zerocopy::IntoBytes;
 use crate::errno::Errno;
 use crate::table::{Call, Row, row};
 use crate::user::User;
-use crate::vcpu::{State, Vcpu};
+use crate::vcpu::Vcpu;
+use crate::vcpu::arm64::State;
 
 pub(crate) const ROWS: &[Row] = &[
     row!(KVM_GET_ONE_REG: Vcpu get, "reads a register",

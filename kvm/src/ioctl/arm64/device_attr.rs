@@ -85,7 +85,7 @@ impl Vm {
         if filter.pad != [0; 15] {
             return Err(Errno::EINVAL);
         }
-        self.machine
+        self.arm64()?
             .filter_smccc(filter.base, filter.nr_functions, filter.action)
             .map_err(|error| match error {
                 SetError::NoSuchRegister => Errno::ENOENT,
@@ -99,7 +99,7 @@ impl Vm {
 fn vcpu_has(vcpu: &Arc<Vcpu>, call: &Call<'_>) -> Result<i64, Errno> {
     let attr: kvm_device_attr = call.read()?;
     // Waits for another thread's ioctl, as each does.
-    let state = vcpu.lock();
+    let state = vcpu.arm64()?;
     let has = match attr.group {
         KVM_ARM_VCPU_TIMER_CTRL => timer_interrupt(attr.attr).is_some(),
         KVM_ARM_VCPU_PVTIME_CTRL => attr.attr == KVM_ARM_VCPU_PVTIME_IPA,
@@ -112,7 +112,7 @@ fn vcpu_has(vcpu: &Arc<Vcpu>, call: &Call<'_>) -> Result<i64, Errno> {
 fn vcpu_get(vcpu: &Arc<Vcpu>, call: &Call<'_>) -> Result<i64, Errno> {
     let attr: kvm_device_attr = call.read()?;
     let value = User::at(attr.addr);
-    let state = vcpu.lock();
+    let state = vcpu.arm64()?;
     match (attr.group, attr.attr) {
         (KVM_ARM_VCPU_PMU_V3_CTRL, KVM_ARM_VCPU_PMU_V3_IRQ) => return Err(Errno::EINVAL),
         (KVM_ARM_VCPU_TIMER_CTRL, timer) => {
@@ -128,7 +128,7 @@ fn vcpu_get(vcpu: &Arc<Vcpu>, call: &Call<'_>) -> Result<i64, Errno> {
 
 fn vcpu_set(vcpu: &Arc<Vcpu>, call: &Call<'_>) -> Result<i64, Errno> {
     let attr: kvm_device_attr = call.read()?;
-    let mut state = vcpu.lock();
+    let mut state = vcpu.arm64()?;
     match (attr.group, attr.attr) {
         (KVM_ARM_VCPU_PMU_V3_CTRL, _) => Err(Errno::ENODEV),
         (KVM_ARM_VCPU_TIMER_CTRL, _) => Err(Errno::EINVAL),

@@ -51,7 +51,7 @@ fn preferred_target(_: &Arc<Vm>, call: &Call<'_>) -> Result<i64, Errno> {
 
 impl Vcpu {
     pub(crate) fn init(&self, init: &kvm_vcpu_init) -> Result<(), Errno> {
-        let mut state = self.lock();
+        let mut state = self.arm64()?;
         if init.target != KVM_ARM_TARGET_GENERIC_V8 {
             return Err(Errno::EINVAL);
         }
@@ -69,7 +69,7 @@ impl Vcpu {
         if !supported.contains(features) || !whole {
             return Err(Errno::EINVAL);
         }
-        if !self.vm().machine.fix_features(features) {
+        if !self.vm().arm64()?.fix_features(features) {
             return Err(Errno::EINVAL);
         }
         state.cpu.init(features);

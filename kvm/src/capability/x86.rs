@@ -1,0 +1,68 @@
+//! The capabilities of KVM on x86-64.
+//!
+//! What is not implemented (Hyper-V, Xen, nested virtualisation, the PMU, SMM, guest_memfd) is 0, as
+//! on a host that does not have it, and so is the capability of a proposal that is not switched on.
+
+use understudy_abi::cap::*;
+use understudy_abi::common::DirtyLogFlags;
+use understudy_abi::x86::{GuestDebugControl, KVM_COALESCED_MMIO_PAGE_OFFSET, SyncRegs};
+
+use super::nr_vcpus;
+use crate::guest::Guest;
+use crate::ioctl::x86::enable_cap::QUIRKS;
+use crate::system::{Kvm, limits};
+use crate::x86::Proposals;
+
+/// On the system.
+pub(super) fn of_system(system: &Kvm, capability: u32) -> i32 {
+    let limits = limits(Guest::X86_64);
+    match capability {
+        KVM_CAP_USER_MEMORY
+        | KVM_CAP_USER_MEMORY2
+        | KVM_CAP_DESTROY_MEMORY_REGION_WORKS
+        | KVM_CAP_JOIN_MEMORY_REGIONS_WORKS
+        | KVM_CAP_SYNC_MMU
+        | KVM_CAP_READONLY_MEM
+        | KVM_CAP_INTERNAL_ERROR_DATA
+        | KVM_CAP_CHECK_EXTENSION_VM
+        | KVM_CAP_ENABLE_CAP_VM
+        | KVM_CAP_HALT_POLL
+        | KVM_CAP_BINARY_STATS_FD
+        | KVM_CAP_COALESCED_PIO
+        | KVM_CAP_HLT
+        | KVM_CAP_MP_STATE
+        | KVM_CAP_IMMEDIATE_EXIT
+        | KVM_CAP_SET_GUEST_DEBUG
+        | KVM_CAP_SREGS2
+        | KVM_CAP_EXT_CPUID
+        | KVM_CAP_XSAVE
+        | KVM_CAP_XCRS
+        | KVM_CAP_EXT_EMUL_CPUID
+        | KVM_CAP_VCPU_EVENTS
+        | KVM_CAP_DEBUGREGS
+        | KVM_CAP_X86_ROBUST_SINGLESTEP
+        | KVM_CAP_USER_NMI
+        | KVM_CAP_EXCEPTION_PAYLOAD
+        | KVM_CAP_X86_TRIPLE_FAULT_EVENT
+        | KVM_CAP_X86_USER_SPACE_MSR
+        | KVM_CAP_X86_MSR_FILTER
+        | KVM_CAP_GET_MSR_FEATURES
+        | KVM_CAP_DISABLE_QUIRKS
+        | KVM_CAP_NOP_IO_DELAY
+        | KVM_CAP_PCI_SEGMENT => 1,
+        KVM_CAP_MCE => 32,
+        KVM_CAP_XSAVE2 => 4096,
+        KVM_CAP_DISABLE_QUIRKS2 => QUIRKS as i32,
+        KVM_CAP_COALESCED_MMIO => KVM_COALESCED_MMIO_PAGE_OFFSET as i32,
+        KVM_CAP_NR_VCPUS => nr_vcpus(limits),
+        KVM_CAP_MAX_VCPUS => limits.max_vcpus as i32,
+        KVM_CAP_MAX_VCPU_ID => limits.max_vcpu_id as i32,
+        KVM_CAP_NR_MEMSLOTS => limits.nr_memslots.into(),
+        KVM_CAP_SET_GUEST_DEBUG2 => GuestDebugControl::all().bits() as i32,
+        KVM_CAP_SYNC_REGS => SyncRegs::all().bits() as i32,
+        KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2 => DirtyLogFlags::all().bits() as i32,
+        proposal => Proposals::of_capability(proposal)
+            .is_some_and(|proposal| system.host.x86_proposals.contains(proposal))
+            .into(),
+    }
+}

@@ -1,0 +1,129 @@
+//! What only a vCPU of an x86-64 guest has.
+
+use understudy_abi::proposals::{KVM_SAVE_REGS_ON_EXIT, kvm_debug_exit_arch_cr3};
+use understudy_abi::run::KVM_VALID_REGS;
+use understudy_abi::x86::{
+    kvm_cpuid_entry2, kvm_guest_debug, kvm_regs, kvm_sregs, kvm_sync_regs, kvm_vcpu_events,
+};
+use understudy_x86::vcpu::Vcpu as Processor;
+
+use super::{GuestDebug, Vcpu, VcpuEvents, VcpuFd};
+use crate::errno::Errno;
+use crate::x86::Machine;
+
+/// What is to be completed at the beginning of the next `KVM_RUN`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Completion {
+    /// A read of a device: the data is in `kvm_run`'s `mmio.data`.
+    Mmio,
+    /// An access of a port: so many bytes that were read are in the page of port data.
+    Io(usize),
+    /// An access of an MSR: what was read, and whether it is an error, is in `kvm_run`'s `msr`.
+    Msr,
+}
+
+/// What an ioctl on the vCPU works on.
+pub(crate) struct State {
+    pub(crate) cpu: Processor,
+    pub(crate) completion: Option<Completion>,
+    /// IA32_APIC_BASE.
+    pub(crate) apic_base: u64,
+    /// What `KVM_SET_CPUID2` has set, as it was given.
+    pub(crate) cpuid: Vec<kvm_cpuid_entry2>,
+    /// Whether it has been run: what the guest may have seen cannot change any more.
+    pub(crate) has_run: bool,
+    /// How many changes of the VM's settings it has seen.
+    pub(crate) changes: u64,
+}
+
+impl State {
+    pub(crate) fn new(machine: &Machine, id: u32) -> Result<State, Errno> {
+        Ok(State {
+            cpu: Processor::new(machine, id),
+            completion: None,
+            apic_base: 0,
+            cpuid: Vec::new(),
+            has_run: false,
+            changes: 0,
+        })
+    }
+}
+
+impl GuestDebug for kvm_guest_debug {
+    fn set(&self, vcpu: &Vcpu) -> Result<(), Errno> {
+        vcpu.set_guest_debug_x86(self)
+    }
+}
+
+impl VcpuEvents for kvm_vcpu_events {
+    fn get(vcpu: &Vcpu) -> Result<Self, Errno> {
+        Ok(vcpu.x86()?.events())
+    }
+
+    fn set(&self, vcpu: &Vcpu) -> Result<(), Errno> {
+        vcpu.x86()?.set_events(self)
+    }
+}
+
+/// On vCPUs of x86-64 guests; on others EINVAL.
+impl VcpuFd {
+    /// `KVM_GET_REGS` (4.11).
+    ///
+    /// # Errors
+    ///
+    /// None on an x86-64 guest's.
+    pub fn get_regs(&self) -> Result<kvm_regs, Errno> {
+        Ok(self.vcpu.x86()?.regs())
+    }
+
+    /// `KVM_SET_REGS` (4.12).
+    ///
+    /// # Errors
+    ///
+    /// None on an x86-64 guest's.
+    pub fn set_regs(&self, regs: &kvm_regs) -> Result<(), Errno> {
+        self.vcpu.x86()?.set_regs(regs);
+        Ok(())
+    }
+
+    /// `KVM_GET_SREGS` (4.13).
+    ///
+    /// # Errors
+    ///
+    /// None on an x86-64 guest's.
+    pub fn get_sregs(&self) -> Result<kvm_sregs, Errno> {
+        Ok(self.vcpu.x86()?.sregs())
+    }
+
+    /// `KVM_SET_SREGS` (4.14).
+    ///
+    /// # Errors
+    ///
+    /// EINVAL if the processor cannot have these registers together.
+    pub fn set_sregs(&self, sregs: &kvm_sregs) -> Result<(), Errno> {
+        self.vcpu.x86()?.set_sregs(sregs)
+    }
+
+    /// Chooses the sets of registers that exits store into `kvm_run` (`kvm_valid_regs`), and with
+    /// the proposals under which condition.
+    pub fn set_sync_valid_regs(&self, valid: u64) {
+        self.vcpu.run.write(KVM_VALID_REGS, &valid);
+    }
+
+    /// The exit reasons whose exits store, where `kvm_valid_regs` has `KVM_SYNC_REGS_CONDITIONAL`
+    /// (SYNC-12): bit `r % 64` of word `r / 64` for reason `r`.
+    pub fn set_save_regs_on_exit(&self, reasons: &[u64; 16]) {
+        self.vcpu.run.write(KVM_SAVE_REGS_ON_EXIT, reasons);
+    }
+
+    /// What the last exit stored, or user space.
+    pub fn sync_regs(&self) -> kvm_sync_regs {
+        self.vcpu.run.sync_regs()
+    }
+
+    /// CR3 of the last debug exit (`x86-guest-debug-cr3`, CR3-1).
+    pub fn debug_exit_cr3(&self) -> u64 {
+        let exit: kvm_debug_exit_arch_cr3 = self.vcpu.run.exit();
+        exit.cr3
+    }
+}

@@ -1,0 +1,256 @@
+//! Sums, products, quotients, roots, and the fused multiply-add.
+
+use super::round::{Real, product};
+use super::{Env, Float, IE, ZE};
+
+impl Env {
+    /// `a + b`.
+    #[inline(always)]
+    pub fn add<F: Float>(&mut self, a: F, b: F) -> F {
+        match F::host_add(self, a, b) {
+            Some(sum) => sum,
+            None => self.soft_add(a, b, false),
+        }
+    }
+
+    /// `a - b`. A NaN keeps its sign.
+    #[inline(always)]
+    pub fn sub<F: Float>(&mut self, a: F, b: F) -> F {
+        match F::host_sub(self, a, b) {
+            Some(difference) => difference,
+            None => self.soft_add(a, b, true),
+        }
+    }
+
+    /// `a * b`.
+    #[inline(always)]
+    pub fn mul<F: Float>(&mut self, a: F, b: F) -> F {
+        match F::host_mul(self, a, b) {
+            Some(product) => product,
+            None => self.soft_mul(a, b),
+        }
+    }
+
+    /// `a / b`.
+    #[inline(always)]
+    pub fn div<F: Float>(&mut self, a: F, b: F) -> F {
+        match F::host_div(self, a, b) {
+            Some(quotient) => quotient,
+            None => self.soft_div(a, b),
+        }
+    }
+
+    /// The square root of `a`.
+    #[inline(always)]
+    pub fn sqrt<F: Float>(&mut self, a: F) -> F {
+        match F::host_sqrt(self, a) {
+            Some(root) => root,
+            None => self.soft_sqrt(a),
+        }
+    }
+
+    /// `a * b + c`, rounded once, with `a * b` or `c` negated on request (FMA3's four operations).
+    /// Of NaNs the first in this order is given, with its own sign.
+    #[inline(always)]
+    pub fn mul_add<F: Float>(&mut self, a: F, b: F, c: F, negate: (bool, bool)) -> F {
+        if negate == (false, false)
+            && let Some(sum) = F::host_mul_add(self, a, b, c)
+        {
+            return sum;
+        }
+        self.soft_mul_add(a, b, c, negate)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn soft_add<F: Float>(&mut self, a: F, b: F, subtract: bool) -> F {
+        let (x, mut y) = (self.unpack(a), self.unpack(b));
+        if let Some(nan) = self.not_a_number([&x, &y]) {
+            return nan;
+        }
+        y.sign ^= subtract;
+        if x.is_infinite() && y.is_infinite() && x.sign != y.sign {
+            return self.invalid();
+        }
+        self.report_denormals([&x, &y]);
+        if self.stopped() {
+            return F::zero(false);
+        }
+        self.rounded_up = false;
+        match (x.is_infinite(), y.is_infinite()) {
+            (true, _) => F::infinity(x.sign),
+            (_, true) => F::infinity(y.sign),
+            _ if x.is_zero() && y.is_zero() && x.sign == y.sign => F::zero(x.sign),
+            _ => self.round_sum(x.real().add(y.real())),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn soft_mul<F: Float>(&mut self, a: F, b: F) -> F {
+        let (x, y) = (self.unpack(a), self.unpack(b));
+        if let Some(nan) = self.not_a_number([&x, &y]) {
+            return nan;
+        }
+        let (infinite, zero) = (
+            x.is_infinite() || y.is_infinite(),
+            x.is_zero() || y.is_zero(),
+        );
+        if infinite && zero {
+            return self.invalid();
+        }
+        self.report_denormals([&x, &y]);
+        if self.stopped() {
+            return F::zero(false);
+        }
+        self.rounded_up = false;
+        let sign = x.sign != y.sign;
+        if infinite {
+            F::infinity(sign)
+        } else if zero {
+            F::zero(sign)
+        } else {
+            self.round(product(&x, &y))
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn soft_div<F: Float>(&mut self, a: F, b: F) -> F {
+        let (x, y) = (self.unpack(a), self.unpack(b));
+        if let Some(nan) = self.not_a_number([&x, &y]) {
+            return nan;
+        }
+        let sign = x.sign != y.sign;
+        if x.is_infinite() && y.is_infinite() || x.is_zero() && y.is_zero() {
+            return self.invalid();
+        }
+        if y.is_zero() && !x.is_infinite() {
+            self.raise(ZE);
+        } else {
+            self.report_denormals([&x, &y]);
+        }
+        if self.stopped() {
+            return F::zero(false);
+        }
+        self.rounded_up = false;
+        if x.is_infinite() || y.is_zero() {
+            return F::infinity(sign);
+        }
+        if x.is_zero() || y.is_infinite() {
+            return F::zero(sign);
+        }
+        self.round(quotient(x.real(), y.real(), sign))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn soft_sqrt<F: Float>(&mut self, a: F) -> F {
+        let x = self.unpack(a);
+        if let Some(nan) = self.not_a_number([&x]) {
+            return nan;
+        }
+        self.rounded_up = false;
+        if x.is_zero() {
+            return F::zero(x.sign);
+        }
+        if x.sign {
+            return self.invalid();
+        }
+        self.report_denormals([&x]);
+        if self.stopped() {
+            return F::zero(false);
+        }
+        if x.is_infinite() {
+            return F::infinity(false);
+        }
+        let root = square_root(x.real());
+        self.round(root)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn soft_mul_add<F: Float>(&mut self, a: F, b: F, c: F, negate: (bool, bool)) -> F {
+        let (mut x, y, mut z) = (self.unpack(a), self.unpack(b), self.unpack(c));
+        let meaningless = x.is_infinite() && y.is_zero() || x.is_zero() && y.is_infinite();
+        if let Some(nan) = self.not_a_number([&x, &y, &z]) {
+            return nan;
+        }
+        x.sign ^= negate.0;
+        z.sign ^= negate.1;
+        let sign = x.sign != y.sign;
+        let infinite = x.is_infinite() || y.is_infinite();
+        if meaningless || z.is_infinite() && infinite && z.sign != sign {
+            self.raise(IE);
+            return F::indefinite();
+        }
+        self.report_denormals([&x, &y, &z]);
+        if self.stopped() {
+            return F::zero(false);
+        }
+        self.rounded_up = false;
+        if z.is_infinite() {
+            return F::infinity(z.sign);
+        }
+        if infinite {
+            return F::infinity(sign);
+        }
+        let zero = x.is_zero() || y.is_zero();
+        if z.is_zero() && zero && z.sign == sign {
+            return F::zero(sign);
+        }
+        self.round_sum(product(&x, &y).add(z.real()))
+    }
+}
+
+/// A quotient of two numbers other than zero, of 64 bits at most, to 66 bits or more.
+pub(super) fn quotient(x: Real, y: Real, sign: bool) -> Real {
+    // A dividend of 128 bits over a divisor of 64: 64 or 65 bits, and one more step for two more.
+    let up = x.mant.leading_zeros();
+    let dividend = x.mant << up;
+    let by = y.mant.leading_zeros() - 64;
+    let divisor = y.mant << by;
+    let (first, rest) = (dividend / divisor, dividend % divisor);
+    let rest = rest << 32;
+    Real {
+        sign,
+        mant: (first << 32) + rest / divisor,
+        exp: x.exp - up as i32 - (y.exp - by as i32) - 32,
+        sticky: rest % divisor != 0,
+    }
+}
+
+/// The root of a number of 64 bits at most, to 80 bits or more.
+fn square_root(x: Real) -> Real {
+    // A square of 127 or 128 bits with an even exponent has a root of 64 bits; 32 more follow from
+    // what is left, as (r + d)^2 = r^2 + 2 r d + d^2.
+    let mut up = x.mant.leading_zeros();
+    if (x.exp - up as i32) % 2 != 0 {
+        up -= 1;
+    }
+    let square = x.mant << up;
+    let root = square.isqrt();
+    let rest = square - root * root;
+    // rest <= 2 * root, so that d < 2^32 or so, to be corrected downwards by one or two.
+    let mut more = ((rest << 32) / (2 * root)).min((1 << 32) - 1);
+    let mut left;
+    loop {
+        // rest * 2^64 - (2 * root * 2^32 * more + more^2), in two parts.
+        let taken = 2 * root * more;
+        let high = (rest << 32).checked_sub(taken);
+        left = high.and_then(|high| {
+            // high < 2 * root + something: below 2^67, so that this fits.
+            (high << 32).checked_sub(more * more)
+        });
+        if left.is_some() {
+            break;
+        }
+        more -= 1;
+    }
+    Real {
+        sign: false,
+        mant: root << 32 | more,
+        exp: (x.exp - up as i32) / 2 - 32,
+        sticky: left != Some(0),
+    }
+}
