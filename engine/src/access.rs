@@ -110,9 +110,7 @@ pub fn load_slow<A: Arch>(cpu: &mut Cpu<A>, address: u64, mem: Mem) -> Result<u6
     };
     A::check_access(cpu, address, span.bytes, mem, AccessKind::Load)?;
     if span.crosses() {
-        let mut bytes = [0; 16];
-        load_bytes(cpu, &span, mem, &mut bytes)?;
-        return Ok(u128::from_le_bytes(bytes) as u64);
+        return Ok(load_bytes(cpu, &span, mem)? as u64);
     }
     match frame(cpu, address, span.bytes, mem, AccessKind::Load)? {
         Ok(host) => {
@@ -162,35 +160,35 @@ pub fn load_pair_slow<A: Arch>(
         bytes: 2 * mem.size.bytes(),
     };
     A::check_access(cpu, address, span.bytes, mem, AccessKind::Load)?;
-    if span.crosses() {
-        let mut bytes = [0; 16];
-        load_bytes(cpu, &span, mem, &mut bytes)?;
-        let both = u128::from_le_bytes(bytes);
-        return Ok((
-            both as u64 & mem.size.mask(),
-            (both >> (8 * mem.size.bytes())) as u64,
-        ));
-    }
-    match frame(cpu, address, span.bytes, mem, AccessKind::Load)? {
-        Ok(host) => halves(cpu, address, host, mem),
-        Err(physical) => Err(A::device_other(cpu, physical, mem, AccessKind::Load)),
-    }
+    let both = if span.crosses() {
+        load_bytes(cpu, &span, mem)?
+    } else {
+        match frame(cpu, address, span.bytes, mem, AccessKind::Load)? {
+            Ok(host) => return halves(cpu, address, host, mem),
+            Err(physical) => A::device_load_parts(cpu, address, span.bytes, physical, mem)?,
+        }
+    };
+    Ok((
+        both as u64 & mem.size.mask(),
+        (both >> (8 * mem.size.bytes())) as u64,
+    ))
 }
 
 /// An access that crosses a page: both pages are translated before anything is read.
-fn load_bytes<A: Arch>(
-    cpu: &mut Cpu<A>,
-    span: &Span,
-    mem: Mem,
-    bytes: &mut [u8; 16],
-) -> Result<(), Stop> {
-    let pages = two_pages(cpu, span, mem, AccessKind::Load)?;
+fn load_bytes<A: Arch>(cpu: &mut Cpu<A>, span: &Span, mem: Mem) -> Result<u128, Stop> {
+    let pages = match two_pages(cpu, span, mem, AccessKind::Load)? {
+        Ok(pages) => pages,
+        Err(physical) => {
+            return A::device_load_parts(cpu, span.address, span.bytes, physical, mem);
+        }
+    };
+    let mut bytes = [0; 16];
     for (i, to) in bytes.iter_mut().enumerate().take(span.bytes as usize) {
         // SAFETY: `two_pages` gave memory of a slot for either part; the access is guarded.
         *to = unsafe { host::load(byte_of(&pages, span, i), 1, ordering(mem)) }
             .map_err(failed(cpu, span.address))? as u8;
     }
-    Ok(())
+    Ok(u128::from_le_bytes(bytes))
 }
 
 fn byte_of(pages: &[*mut u8; 2], span: &Span, i: usize) -> *mut u8 {
@@ -202,12 +200,13 @@ fn byte_of(pages: &[*mut u8; 2], span: &Span, i: usize) -> *mut u8 {
     }
 }
 
+/// Both pages, or where the first of them is that is no memory.
 fn two_pages<A: Arch>(
     cpu: &mut Cpu<A>,
     span: &Span,
     mem: Mem,
     kind: AccessKind,
-) -> Result<[*mut u8; 2], Stop> {
+) -> Result<Result<[*mut u8; 2], u64>, Stop> {
     let first = span.first();
     let parts = [
         (span.address, first),
@@ -217,10 +216,10 @@ fn two_pages<A: Arch>(
     for (page, (address, bytes)) in pages.iter_mut().zip(parts) {
         *page = match frame(cpu, address, bytes, mem, kind)? {
             Ok(host) => host,
-            Err(physical) => return Err(A::device_other(cpu, physical, mem, kind)),
+            Err(physical) => return Ok(Err(physical)),
         };
     }
-    Ok(pages)
+    Ok(Ok(pages))
 }
 
 /// Stores the low bytes of `value`.
@@ -252,7 +251,7 @@ pub fn store_slow<A: Arch>(
     };
     A::check_access(cpu, address, span.bytes, mem, AccessKind::Store)?;
     if span.crosses() {
-        return store_bytes(cpu, &span, mem, (value as u128).to_le_bytes());
+        return store_bytes(cpu, &span, mem, value.into());
     }
     match frame(cpu, address, span.bytes, mem, AccessKind::Store)? {
         Ok(host) => {
@@ -314,24 +313,37 @@ pub fn store_pair_slow<A: Arch>(
     };
     A::check_access(cpu, address, span.bytes, mem, AccessKind::Store)?;
     if span.crosses() {
-        let low = (values.0 & mem.size.mask()) as u128;
-        let both = low | (values.1 as u128) << (8 * mem.size.bytes());
-        return store_bytes(cpu, &span, mem, both.to_le_bytes());
+        return store_bytes(cpu, &span, mem, joined(values, mem));
     }
     match frame(cpu, address, span.bytes, mem, AccessKind::Store)? {
         Ok(host) => store_halves(cpu, address, host, values, mem),
-        Err(physical) => Err(A::device_other(cpu, physical, mem, AccessKind::Store)),
+        Err(physical) => {
+            let both = joined(values, mem);
+            A::device_store_parts(cpu, address, span.bytes, physical, both, mem)
+        }
     }
 }
 
-fn store_bytes<A: Arch>(
-    cpu: &mut Cpu<A>,
-    span: &Span,
-    mem: Mem,
-    bytes: [u8; 16],
-) -> Result<(), Stop> {
-    let pages = two_pages(cpu, span, mem, AccessKind::Store)?;
-    for (i, byte) in bytes.iter().enumerate().take(span.bytes as usize) {
+/// A pair as one value.
+fn joined(values: (u64, u64), mem: Mem) -> u128 {
+    let low = (values.0 & mem.size.mask()) as u128;
+    low | (values.1 as u128) << (8 * mem.size.bytes())
+}
+
+fn store_bytes<A: Arch>(cpu: &mut Cpu<A>, span: &Span, mem: Mem, value: u128) -> Result<(), Stop> {
+    let pages = match two_pages(cpu, span, mem, AccessKind::Store)? {
+        Ok(pages) => pages,
+        Err(physical) => {
+            let (address, bytes) = (span.address, span.bytes);
+            return A::device_store_parts(cpu, address, bytes, physical, value, mem);
+        }
+    };
+    for (i, byte) in value
+        .to_le_bytes()
+        .iter()
+        .enumerate()
+        .take(span.bytes as usize)
+    {
         // SAFETY: `two_pages` gave writable memory of a slot for either part; guarded.
         unsafe { host::store(byte_of(&pages, span, i), 1, *byte as u64, ordering(mem)) }
             .map_err(failed(cpu, span.address))?;

@@ -62,8 +62,34 @@ pub trait Arch: Sized + 'static {
     /// A store to where there is no memory.
     fn device_store(cpu: &mut Cpu<Self>, physical: u64, value: u64, mem: Mem) -> Result<(), Stop>;
 
-    /// An access to where there is no memory, of a kind that devices don't take: it crosses a
-    /// page, is one of a pair, or atomic.
+    /// A load of `bytes`, up to 16, of which one part at least is where there is no memory: it crosses a
+    /// page, or is one of a pair. `physical` is where the first such part is.
+    fn device_load_parts(
+        cpu: &mut Cpu<Self>,
+        address: u64,
+        bytes: u64,
+        physical: u64,
+        mem: Mem,
+    ) -> Result<u128, Stop> {
+        let _ = (address, bytes);
+        Err(Self::device_other(cpu, physical, mem, AccessKind::Load))
+    }
+
+    /// Such a store.
+    fn device_store_parts(
+        cpu: &mut Cpu<Self>,
+        address: u64,
+        bytes: u64,
+        physical: u64,
+        value: u128,
+        mem: Mem,
+    ) -> Result<(), Stop> {
+        let _ = (address, bytes, value);
+        Err(Self::device_other(cpu, physical, mem, AccessKind::Store))
+    }
+
+    /// An access to where there is no memory, of a kind that devices don't take: it is atomic, or has
+    /// parts and the architecture makes nothing of them.
     fn device_other(cpu: &mut Cpu<Self>, physical: u64, mem: Mem, kind: AccessKind) -> Stop;
 
     /// Looks after everything that [`Cpu::requests`] announces and takes a pending interrupt.

@@ -243,6 +243,23 @@ fn forget_step(cpu: &mut Cpu) {
     }
 }
 
+/// A fault is about to be raised at the instruction at hand. Those that KVM raises itself, as it runs the
+/// instruction or intercepts the fault, push RFLAGS as the emulator leaves it.
+pub(crate) fn fault(cpu: &mut Cpu, vector: u8) {
+    let debug = &cpu.state.debug;
+    let by_kvm = vector == vector::UD || debug.inside && debug.ran != Ran::Cpu;
+    if by_kvm {
+        injected(cpu);
+    }
+}
+
+/// KVM injects a fault, with RF set in RFLAGS as user space would see it.
+pub(crate) fn injected(cpu: &mut Cpu) {
+    if cpu.state.debug.guest.has(control::SINGLESTEP) {
+        forget_step(cpu);
+    }
+}
+
 /// User space has completed an access of a port, or of a model-specific register.
 pub(crate) fn completed(cpu: &mut Cpu, hits: u64) {
     let step = if cpu.state.rflags & flag::TF != 0 {

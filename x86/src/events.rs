@@ -160,6 +160,15 @@ fn is_soft(nr: u8) -> bool {
     matches!(nr, vector::BP | vector::OF)
 }
 
+/// RESET and INIT: nothing is queued any more.
+pub fn reset(cpu: &mut Cpu) {
+    cpu.state.events = EventState {
+        payload: cpu.state.events.payload,
+        triple_fault_event: cpu.state.events.triple_fault_event,
+        ..EventState::default()
+    };
+}
+
 /// `KVM_GET_VCPU_EVENTS`.
 pub fn get(cpu: &mut Cpu) -> Events {
     let payload = cpu.state.events.payload;
@@ -311,15 +320,15 @@ fn take_exception(cpu: &mut Cpu, exception: Exception) -> Stop {
     if is_soft(exception.nr) {
         return take_soft(cpu, exception.nr);
     }
+    let faults = exception.pending && is_fault(exception.nr);
+    if faults {
+        debug::injected(cpu);
+    }
     let event = Event {
         vector: exception.nr,
         code: exception.has_error_code.then_some(exception.error_code),
         rip: state::rip(cpu),
-        kind: if exception.pending && is_fault(exception.nr) {
-            Kind::Fault
-        } else {
-            Kind::Trap
-        },
+        kind: if faults { Kind::Fault } else { Kind::Trap },
     };
     exceptions::deliver(cpu, event)
 }

@@ -185,6 +185,7 @@ pub fn raise(cpu: &mut Cpu, fault: Fault) -> Stop {
     if let Some(cr2) = fault.cr2 {
         cpu.state.cr2 = cr2;
     }
+    debug::fault(cpu, fault.vector);
     let event = Event {
         vector: fault.vector,
         code: fault.code,

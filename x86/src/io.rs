@@ -142,6 +142,7 @@ fn answered(cpu: &mut Cpu, io: &Io) -> bool {
 /// IN or OUT: leaves with RIP at the instruction, unless a device answers.
 pub(crate) fn access(cpu: &mut Cpu, io: Io, length: u64) -> Result<Stop, Trouble> {
     check(cpu, io.port, io.size)?;
+    debug::by_kvm(cpu);
     let hits = debug::breakpoints::io(cpu, io.port, io.size);
     if answered(cpu, &io) {
         cpu.pc = cpu.pc.wrapping_add(length);

@@ -101,6 +101,27 @@ impl Arch for X86 {
         vcpu::device_store(cpu, physical, value, mem)
     }
 
+    fn device_load_parts(
+        cpu: &mut Cpu,
+        address: u64,
+        bytes: u64,
+        _: u64,
+        mem: Mem,
+    ) -> Result<u128, Stop> {
+        mmu::parts::load(cpu, address, bytes, mem)
+    }
+
+    fn device_store_parts(
+        cpu: &mut Cpu,
+        address: u64,
+        bytes: u64,
+        _: u64,
+        value: u128,
+        _: Mem,
+    ) -> Result<(), Stop> {
+        mmu::parts::store(cpu, address, bytes, value)
+    }
+
     fn device_other(cpu: &mut Cpu, _: u64, _: Mem, kind: AccessKind) -> Stop {
         if kind == AccessKind::Atomic {
             return locked::run_without(cpu);

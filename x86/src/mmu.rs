@@ -17,6 +17,7 @@
 //! **Code.** A store to a page that code was fetched from never gets into the TLB. So it is seen, and
 //! the code is compared with memory before it runs again (SDM vol. 3A, 12.1.3).
 
+pub(crate) mod parts;
 pub mod walk;
 
 #[cfg(test)]

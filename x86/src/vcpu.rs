@@ -22,7 +22,8 @@ use crate::machine::{LEAVE, Machine, NEW_EPOCH, TELL_EPOCH};
 use crate::mmu;
 use crate::mp::{self, MpState};
 use crate::msrs::exits;
-use crate::state::{self, State};
+use crate::regs::flag;
+use crate::state::{self, State, cr0};
 use crate::{Cpu, X86, debug, devices};
 use peer::Peer;
 use std::collections::VecDeque;
@@ -89,6 +90,13 @@ impl Vcpu {
         if guest::refused(&self.engine.cpu) {
             return Exit::FailEntry {
                 reason: VMRUN_INVALID,
+            };
+        }
+        let state = &self.engine.cpu.state;
+        if state.rflags & flag::VM != 0 && state.cr0 & cr0::PE != 0 && !state.long_mode() {
+            // Virtual-8086 mode is not there, and only user space can have asked for it.
+            return Exit::InternalError {
+                suberror: EMULATION,
             };
         }
         self.engine.run();
@@ -218,6 +226,7 @@ pub(crate) fn reset(cpu: &mut Cpu) {
 pub(crate) fn forget_accesses(state: &mut State) {
     state.devices = Devices::default();
     state.io = None;
+    state.input = Default::default();
 }
 
 /// Whether the instruction at hand is to be run by itself.
@@ -288,10 +297,10 @@ pub(crate) fn leave(cpu: &mut Cpu) {
     cpu.requests().post(LEAVE);
 }
 
-fn mmio(address: u64, mem: Mem, written: Option<u64>) -> Mmio {
+fn mmio(address: u64, bytes: u64, written: Option<u64>) -> Mmio {
     Mmio {
         address,
-        length: mem.size.bytes() as u32,
+        length: bytes as u32,
         is_write: written.is_some(),
         data: written.unwrap_or(0).to_le_bytes(),
     }
@@ -299,39 +308,52 @@ fn mmio(address: u64, mem: Mem, written: Option<u64>) -> Mmio {
 
 /// [`understudy_engine::arch::Arch::device_load`].
 pub(crate) fn device_load(cpu: &mut Cpu, address: u64, mem: Mem) -> Result<u64, Stop> {
+    device_read(cpu, address, mem.size.bytes())
+}
+
+/// Reads so many bytes, up to 8, of a device.
+pub(crate) fn device_read(cpu: &mut Cpu, address: u64, bytes: u64) -> Result<u64, Stop> {
     debug::by_emulator(cpu)?;
     let devices = &mut cpu.state.devices;
     if let Some((at, value)) = devices.read.get(devices.taken).copied()
         && at == address
     {
         devices.taken += 1;
-        return Ok(value & mem.size.mask());
+        return Ok(value & !0 >> (64 - 8 * bytes));
     }
     let mut data = [0; 8];
-    let bytes = mem.size.bytes() as usize;
-    if devices::load(cpu, address, &mut data[..bytes]) {
+    if devices::load(cpu, address, &mut data[..bytes.min(8) as usize]) {
         return Ok(u64::from_le_bytes(data));
     }
     let devices = &mut cpu.state.devices;
     devices.read.truncate(devices.taken);
-    cpu.state.exit = Some(Exit::Mmio(mmio(address, mem, None)));
+    cpu.state.exit = Some(Exit::Mmio(mmio(address, bytes, None)));
     Err(Stop::Exit)
 }
 
 /// [`understudy_engine::arch::Arch::device_store`].
 pub(crate) fn device_store(cpu: &mut Cpu, address: u64, value: u64, mem: Mem) -> Result<(), Stop> {
+    device_write(cpu, address, value, mem.size.bytes())
+}
+
+/// Writes so many bytes, up to 8, of a device.
+pub(crate) fn device_write(
+    cpu: &mut Cpu,
+    address: u64,
+    value: u64,
+    bytes: u64,
+) -> Result<(), Stop> {
     debug::by_emulator(cpu)?;
-    let bytes = mem.size.bytes() as usize;
-    if devices::store(cpu, address, &value.to_le_bytes()[..bytes]) {
+    if devices::store(cpu, address, &value.to_le_bytes()[..bytes.min(8) as usize]) {
         // What follows from it, an interrupt say, comes before the next instruction.
         if cpu.requests().any() {
             cpu.leave_after_insn();
         }
         return Ok(());
     }
-    debug::device_written(cpu);
-    let written = mmio(address, mem, Some(value));
+    let written = mmio(address, bytes, Some(value));
     cpu.state.devices.written.push_back(written);
+    debug::device_written(cpu);
     cpu.requests().post(LEAVE);
     cpu.leave_after_insn();
     Ok(())

@@ -30,6 +30,7 @@ fn debug_exit(exit: Exit) -> DebugExit {
     }
 }
 
+/// DBG-10, and with it DBG-1, DBG-3 to DBG-6 and DBG-8: what the selftest asserts, exit by exit.
 #[test]
 fn dbg_10_the_selftest_debug_regs() {
     // int3; nop; mov rax, 1234; mov [DATA], rax; sti; xor eax, eax; cpuid; mov ecx, 0x277; rdmsr;

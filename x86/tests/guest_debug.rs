@@ -116,6 +116,7 @@ fn stepped(code: &[u8], prepare: impl Fn(&mut Bare)) -> [Vec<Event>; 2] {
     interpreted
 }
 
+/// DBG-4, DBG-5: one request steps on, over what KVM runs itself, too.
 #[test]
 fn dbg_4_steps_go_on_over_what_kvm_skips() {
     // nop; cpuid; in al, 0x21; out 0x21, al; rdmsr; wrmsr; vmmcall; wbinvd; monitor; mwait; nop
@@ -145,6 +146,7 @@ fn dbg_4_steps_go_on_over_what_kvm_skips() {
     }
 }
 
+/// DBG-4: it has to be asked again behind what the emulator runs.
 #[test]
 fn steps_are_lost_behind_what_the_emulator_writes_back() {
     // mov eax, [rbx]; nop
@@ -167,6 +169,12 @@ fn steps_are_lost_behind_what_the_emulator_writes_back() {
     let [once, again] = stepped(&[0x0f, 0x23, 0xc0, 0x90], |_| ());
     assert_eq!(once, [StepKvm(3), Hlt(5)]);
     assert_eq!(again, [StepKvm(3), Step(4), Hlt(5)]);
+    // mov cr0, rax; nop, without a change: the processor's own.
+    let [once, _] = stepped(&[0x0f, 0x22, 0xc0, 0x90], |m| {
+        let cr0 = m.cpu().state.cr0;
+        m.set(RAX, cr0);
+    });
+    assert_eq!(once, [Step(3), Step(4), Hlt(5)]);
     // vmcall, patched to vmmcall: a step with RIP unchanged
     let [once, again] = stepped(&[0x0f, 0x01, 0xc1, 0x90], |_| ());
     // Where stepping was asked for here, TF stays.
@@ -178,6 +186,7 @@ fn steps_are_lost_behind_what_the_emulator_writes_back() {
     assert_eq!(again, [Step(1), StepKvm(1), StepKvm(4), Step(5), Hlt(6)]);
 }
 
+/// DBG-4.
 #[test]
 fn steps_over_repeated_strings() {
     let strings = |m: &mut Bare| {
@@ -207,6 +216,7 @@ fn steps_over_repeated_strings() {
     );
 }
 
+/// DBG-4.
 #[test]
 fn steps_over_hlt_shadows_and_transfers() {
     // nop; hlt; nop: none for the HLT itself.
@@ -259,6 +269,7 @@ fn steps_over_hlt_shadows_and_transfers() {
     }
 }
 
+/// DBG-4, SYNC-10: TF is the guest's to see, and hidden from user space.
 #[test]
 fn handlers_run_unstepped_and_see_tf() {
     // int 0x40, whose handler is: mov rbx, [rsp + 16]; iretq. Then: nop.
@@ -298,19 +309,36 @@ fn handlers_run_unstepped_and_see_tf() {
     }
 }
 
+/// DBG-4.
 #[test]
-fn a_fault_of_a_stepped_instruction_pushes_tf() {
-    for tier in TIERS {
-        // ud2
-        let mut m = machine(tier, &[0x0f, 0x0b]);
-        ask(&mut m, STEP, &[]);
-        m.run_on();
-        assert_eq!(m.exception(), Some(6));
-        let pushed = m.read_u64(m.get(RSP) + 16);
-        assert_eq!(pushed, flag::ONE | flag::TF | flag::RF);
+fn faults_of_stepped_instructions_push_tf_as_kvm_has_it() {
+    // nop; ud2, or rdmsr of what is not there: KVM raises it, with TF only where it was asked for. div bl:
+    // the processor does.
+    for (code, vector, at) in [
+        (&[0x0f, 0x0b][..], 6, 0),
+        (&[0x0f, 0x32], 13, 8),
+        (&[0xf6, 0xf3], 0, 0),
+    ] {
+        for again in [false, true] {
+            for tier in TIERS {
+                let mut m = machine(tier, &[&[0x90], code].concat());
+                m.set(RCX, 0xdead);
+                ask(&mut m, STEP, &[]);
+                m.run_on();
+                if again {
+                    ask(&mut m, STEP, &[]);
+                }
+                m.run_on();
+                assert_eq!(m.exception(), Some(vector));
+                let tf = if again || vector == 0 { flag::TF } else { 0 };
+                let pushed = m.read_u64(m.get(RSP) + 16 + at);
+                assert_eq!(pushed, flag::ONE | flag::RF | tf, "{vector} {again}");
+            }
+        }
     }
 }
 
+/// DBG-6: whose a #DB is.
 #[test]
 fn dbg_6_the_guests_own_tf() {
     for tier in TIERS {
@@ -342,6 +370,7 @@ fn dbg_6_the_guests_own_tf() {
     }
 }
 
+/// DBG-1.
 #[test]
 fn dbg_1_what_is_not_enabled_does_nothing() {
     for tier in TIERS {
@@ -367,6 +396,7 @@ fn dbg_1_what_is_not_enabled_does_nothing() {
     }
 }
 
+/// DBG-3, DBG-5.
 #[test]
 fn dbg_3_breakpoints_of_user_space() {
     for tier in TIERS {
@@ -399,6 +429,7 @@ fn dbg_3_breakpoints_of_user_space() {
     }
 }
 
+/// DBG-3, DBG-5.
 #[test]
 fn data_breakpoints_by_kind_and_size() {
     // Kind (1 write, 3 both), size field, the breakpoint's offset; hit by a write, and by a read of 4
@@ -440,6 +471,7 @@ fn data_breakpoints_by_kind_and_size() {
     }
 }
 
+/// DBG-3.
 #[test]
 fn data_breakpoints_on_stacks_atomics_strings_and_pages_ends() {
     for tier in TIERS {
@@ -475,6 +507,7 @@ fn data_breakpoints_on_stacks_atomics_strings_and_pages_ends() {
     }
 }
 
+/// DBG-3, DBG-6: user space's registers are in force, the guest's own are what it reads.
 #[test]
 fn the_guests_mov_dr_is_its_own() {
     for tier in TIERS {
@@ -506,12 +539,16 @@ fn the_guests_mov_dr_is_its_own() {
             m.run_on();
             assert_eq!(m.exception(), Some(1), "{control:x}");
             assert_eq!(m.read_u64(m.get(RSP)), CODE);
+            // Under guest debug it is the emulator's, and pushes no RF.
+            let rf = m.read_u64(m.get(RSP) + 16) & flag::RF != 0;
+            assert_eq!(rf, control == 0);
             let found = m.vcpu.debugregs();
             assert_eq!((found.dr6, found.dr7), (0xffff_2ff0, 0x400));
         }
     }
 }
 
+/// DBG-2, DBG-7, SYNC-5.
 #[test]
 fn dbg_2_injection() {
     for tier in TIERS {
@@ -550,6 +587,7 @@ fn dbg_2_injection() {
     }
 }
 
+/// DBG-8.
 #[test]
 fn dbg_8_blockirq() {
     for tier in TIERS {
@@ -580,6 +618,7 @@ fn dbg_8_blockirq() {
     }
 }
 
+/// DBG-6.
 #[test]
 fn icebp_and_int3() {
     for tier in TIERS {

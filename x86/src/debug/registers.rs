@@ -44,6 +44,13 @@ pub fn get(cpu: &Cpu) -> DebugRegs {
     }
 }
 
+/// RESET and INIT (SDM vol. 3A, table 10-1).
+pub fn reset(cpu: &mut Cpu) {
+    let state = &mut cpu.state.debug;
+    (state.db, state.dr6, state.dr7) = ([0; 4], DR6, DR7);
+    breakpoints::update(cpu);
+}
+
 /// `KVM_SET_DEBUGREGS`: false, with nothing changed, where it gives `EINVAL`. What is reserved in the low
 /// halves is kept as it is.
 #[must_use]
@@ -96,13 +103,13 @@ fn check(cpu: &mut Cpu, number: u64) -> Result<u64, Stop> {
         if state.guest.control == 0 {
             return Err(take(cpu, BD, Kind::Fault));
         }
-        // KVM's emulator finds it, and gives it to the guest.
+        // KVM's emulator finds it, and gives it to the guest, without RF.
         report(cpu, BD);
         let event = Event {
             vector: vector::DB,
             code: None,
             rip: state::rip(cpu),
-            kind: Kind::Fault,
+            kind: Kind::Trap,
         };
         return Err(exceptions::deliver(cpu, event));
     }

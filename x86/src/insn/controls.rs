@@ -43,7 +43,9 @@ static WRITE: Helper<X86> = Helper {
     name: "write_control",
     call: |cpu, [number, value, ..]| {
         privileged(cpu)?;
-        if matches!(number, 0 | 4 | 8) {
+        // Of CR0 only what changes more than two bits is intercepted.
+        let selected = (cpu.state.cr0 ^ value) & !(cr0::MP | cr0::TS) != 0;
+        if matches!(number, 4 | 8) || number == 0 && selected {
             debug::by_emulator(cpu)?;
         }
         let result = controls::write(cpu, number, value);

@@ -398,7 +398,7 @@ pub static TABLE: &[Msr] = &[
         "IA32_EFER",
         false,
         |cpu, _, _| Some(cpu.state.efer),
-        |cpu, _, value, _| set_efer(cpu, value)
+        |cpu, _, value, by| set_efer(cpu, value, by)
     ),
     stored!(0xc000_0081, "IA32_STAR", star),
     stored!(0xc000_0082, "IA32_LSTAR", lstar, address),
@@ -625,12 +625,14 @@ fn set_pat(cpu: &mut Cpu, _: u32, value: u64, _: By) -> Option<()> {
     Some(())
 }
 
-/// EFER (SDM vol. 3A, 2.2.1): LMA follows LME and paging, and LME stays while paging is on.
-fn set_efer(cpu: &mut Cpu, value: u64) -> Option<()> {
+/// EFER (SDM vol. 3A, 2.2.1): LMA follows LME and paging. The guest cannot change LME while paging is
+/// on.
+fn set_efer(cpu: &mut Cpu, value: u64, by: By) -> Option<()> {
     const BITS: u64 = efer::SCE | efer::LME | efer::LMA | efer::NXE;
     let old = cpu.state.efer;
     let paging = cpu.state.cr0 & cr0::PG != 0;
-    if value & !BITS != 0 || paging && (old ^ value) & efer::LME != 0 {
+    let stays = by == By::Guest && paging;
+    if value & !BITS != 0 || stays && (old ^ value) & efer::LME != 0 {
         return None;
     }
     cpu.state.efer = value & !efer::LMA | old & efer::LMA;
