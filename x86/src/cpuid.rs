@@ -19,10 +19,10 @@ pub struct Entry {
 
 /// ECX of leaf 1: CR4.OSXSAVE is set.
 const OSXSAVE: u32 = 1 << 27;
-/// EDX of leaf 1: the local APIC is enabled.
-const APIC: u32 = 1 << 9;
 /// ECX of leaf 1: IA32_MISC_ENABLE has MONITOR and MWAIT.
 const MWAIT: u32 = 1 << 3;
+/// EDX of leaf 1: the local APIC is enabled.
+const APIC: u32 = 1 << 9;
 /// ECX of leaf 7: CR4.PKE is set.
 const OSPKE: u32 = 1 << 4;
 
@@ -140,7 +140,6 @@ pub fn current(cpu: &Cpu, entry: &Entry) -> [u32; 4] {
     match (entry.function, entry.index.unwrap_or(0)) {
         (1, _) => {
             mirror(&mut values[2], OSXSAVE, cpu.state.cr4 & cr4::OSXSAVE != 0);
-            mirror(&mut values[3], APIC, cpu.state.peer.apic().enabled());
             if !cpu.state.quirks.has(quirk::MISC_ENABLE_NO_MWAIT) {
                 mirror(
                     &mut values[2],
@@ -148,6 +147,7 @@ pub fn current(cpu: &Cpu, entry: &Entry) -> [u32; 4] {
                     cpu.state.msrs.misc_enable & msrs::MWAIT != 0,
                 );
             }
+            mirror(&mut values[3], APIC, cpu.state.peer.apic().enabled());
         }
         (0xd, 0) => values[1] = xsave::size(cpu.state.xcr0),
         // XSAVEC, or XSAVES: the compacted format.

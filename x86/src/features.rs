@@ -111,6 +111,7 @@ pub static FEATURES: &[&[Row]] = &[
         Register::Ebx,
         [
             (0, "FSGSBASE"),
+            (1, "TSC_ADJUST"),
             (3, "BMI1"),
             (5, "AVX2"),
             (7, "SMEP"),
@@ -146,6 +147,7 @@ pub static FEATURES: &[&[Row]] = &[
             (6, "PAE"),
             (7, "MCE"),
             (8, "CMPXCHG8B"),
+            (9, "APIC"),
             (11, "SysCallSysRet"),
             (12, "MTRR"),
             (13, "PGE"),

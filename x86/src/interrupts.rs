@@ -147,8 +147,11 @@ pub(crate) fn service(cpu: &mut Cpu) -> Result<(), Stop> {
     if !open(cpu) {
         return Ok(());
     }
-    let blocked = blocked && cpu.state.machine.chipset().is_some();
-    if let Some(vector) = (!blocked).then(|| acknowledge(cpu)).flatten() {
+    // Those of an interrupt controller in the kernel only; user space's own are its business (DBG-8).
+    if blocked && cpu.state.machine.chipset().is_some() {
+        return Ok(());
+    }
+    if let Some(vector) = acknowledge(cpu) {
         look(cpu);
         return Err(take(cpu, vector));
     }

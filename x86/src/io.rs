@@ -4,7 +4,7 @@ use crate::exceptions::{Fault, Trouble, vector};
 use crate::exit::{Exit, Io};
 use crate::regs::flag;
 use crate::segments::rights;
-use crate::{Cpu, debug, insn, mmu};
+use crate::{Cpu, debug, insn, mmu, vcpu};
 use std::collections::VecDeque;
 use understudy_engine::emit::Stop;
 
@@ -146,7 +146,10 @@ pub(crate) fn access(cpu: &mut Cpu, io: Io, length: u64) -> Result<Stop, Trouble
     let hits = debug::breakpoints::io(cpu, io.port, io.size);
     if answered(cpu, &io) {
         cpu.pc = cpu.pc.wrapping_add(length);
-        debug::completed(cpu, hits);
+        if hits != 0 {
+            debug::completed(cpu, hits);
+            vcpu::leave(cpu);
+        }
         return Ok(Stop::Redirect);
     }
     cpu.state.io = Some(Pending {

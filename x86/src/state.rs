@@ -179,10 +179,10 @@ pub struct State {
     pub tsc: Tsc,
     /// Debug registers, breakpoints, single stepping.
     pub debug: DebugState,
-    /// Whether it runs.
-    pub mp: MpState,
     /// Events that user space has queued.
     pub events: EventState,
+    /// Whether it runs.
+    pub mp: MpState,
     /// Interrupts that wait.
     pub interrupts: InterruptState,
     /// Accesses of devices under way.
@@ -257,8 +257,8 @@ impl State {
             mmu: MmuState::default(),
             tsc: Tsc::default(),
             debug: DebugState::default(),
-            mp: MpState::default(),
             events: EventState::default(),
+            mp: MpState::default(),
             interrupts: InterruptState::default(),
             devices: Devices::default(),
             io: None,

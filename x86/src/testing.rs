@@ -20,7 +20,7 @@ use crate::regs::{self, flag};
 use crate::segments::{Segment, Table, rights, seg};
 use crate::state::{self, cr0, cr4, efer};
 use crate::vcpu::Vcpu;
-use crate::{Cpu, cpuid};
+use crate::{Cpu, cpuid, xsave};
 use std::sync::Arc;
 use understudy_engine::emit::Slot;
 use understudy_engine::run::Tier;
@@ -384,6 +384,7 @@ impl Bare {
         let read = self.memory.read(CODE, high);
         read.and_then(|()| self.memory.read(0, low))
             .expect("it is all memory");
+        all.extend(xsave::kvm_xsave(cpu));
         (slots, all)
     }
 

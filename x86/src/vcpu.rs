@@ -322,7 +322,7 @@ pub(crate) fn device_read(cpu: &mut Cpu, address: u64, bytes: u64) -> Result<u64
         return Ok(value & !0 >> (64 - 8 * bytes));
     }
     let mut data = [0; 8];
-    if devices::load(cpu, address, &mut data[..bytes.min(8) as usize]) {
+    if devices::load(cpu, address, &mut data[..bytes as usize]) {
         return Ok(u64::from_le_bytes(data));
     }
     let devices = &mut cpu.state.devices;
@@ -344,7 +344,7 @@ pub(crate) fn device_write(
     bytes: u64,
 ) -> Result<(), Stop> {
     debug::by_emulator(cpu)?;
-    if devices::store(cpu, address, &value.to_le_bytes()[..bytes.min(8) as usize]) {
+    if devices::store(cpu, address, &value.to_le_bytes()[..bytes as usize]) {
         // What follows from it, an interrupt say, comes before the next instruction.
         if cpu.requests().any() {
             cpu.leave_after_insn();

@@ -12,7 +12,7 @@ pub static TABLE: &[Msr] = &[
         number: 0x1b,
         count: 1,
         name: "IA32_APIC_BASE",
-        listed: true,
+        listed: false,
         read: |cpu, _, _| Some(cpu.state.peer.apic().base()),
         write: |cpu, _, value, by| write_base(cpu, value, by == By::Host),
     },
@@ -28,8 +28,8 @@ pub static TABLE: &[Msr] = &[
         },
     },
     Msr {
-        number: X2APIC,
-        count: 0x100,
+        number: *X2APIC.start(),
+        count: *X2APIC.end() - *X2APIC.start() + 1,
         name: "x2APIC",
         listed: false,
         read: |cpu, number, _| read(cpu, number),
@@ -37,28 +37,28 @@ pub static TABLE: &[Msr] = &[
     },
 ];
 
-/// The first of the registers in x2APIC mode.
-const X2APIC: u32 = 0x800;
+/// The numbers of the registers in x2APIC mode.
+const X2APIC: std::ops::RangeInclusive<u32> = 0x800..=0x8ff;
 
-/// Reads a register in x2APIC mode.
+/// Reads a register of [`X2APIC`]; none for #GP.
 fn read(cpu: &Cpu, number: u32) -> Option<u64> {
     let apic = cpu.state.peer.apic();
     if !apic.in_kernel() || !apic.x2apic() {
         return None;
     }
-    match (number - X2APIC) << 4 {
+    match (number - X2APIC.start()) << 4 {
         reg::ICR => Some(registers::read_icr(apic)),
         offset => registers::read(apic, offset).map(u64::from),
     }
 }
 
-/// Writes a register in x2APIC mode.
+/// Writes a register of [`X2APIC`]; none for #GP.
 fn write(cpu: &mut Cpu, number: u32, value: u64) -> Option<()> {
     let apic = cpu.state.peer.apic();
     if !apic.in_kernel() || !apic.x2apic() {
         return None;
     }
-    match (number - X2APIC) << 4 {
+    match (number - X2APIC.start()) << 4 {
         reg::ICR => registers::write_icr(cpu, value),
         offset => registers::write(cpu, offset, u32::try_from(value).ok()?),
     }
