@@ -130,7 +130,14 @@ pub static FEATURES: &[&[Row]] = &[
         7,
         0,
         Register::Ecx,
-        [(2, "UMIP"), (3, "PKU"), (16, "LA57"), (22, "RDPID")],
+        [
+            (2, "UMIP"),
+            (3, "PKU"),
+            (9, "VAES"),
+            (10, "VPCLMULQDQ"),
+            (16, "LA57"),
+            (22, "RDPID"),
+        ],
     ),
     &rows(7, 0, Register::Edx, [(29, "ARCH_CAPABILITIES")]),
     &rows(
@@ -139,7 +146,12 @@ pub static FEATURES: &[&[Row]] = &[
         Register::Eax,
         [(0, "XSAVEOPT"), (1, "XSAVEC"), (2, "XGETBV with ECX 1")],
     ),
-    &rows(0x8000_0001, 0, Register::Ecx, [(0, "LahfSahf"), (5, "ABM")]),
+    &rows(
+        0x8000_0001,
+        0,
+        Register::Ecx,
+        [(0, "LahfSahf"), (5, "ABM"), (8, "3DNowPrefetch")],
+    ),
     &rows(
         0x8000_0001,
         0,
