@@ -141,6 +141,12 @@ pub static FEATURES: &[&[Row]] = &[
     ),
     &rows(7, 0, Register::Edx, [(29, "ARCH_CAPABILITIES")]),
     &rows(
+        0xd,
+        1,
+        Register::Eax,
+        [(0, "XSAVEOPT"), (1, "XSAVEC"), (2, "XGETBV with ECX 1")],
+    ),
+    &rows(
         0x8000_0001,
         0,
         Register::Ecx,
@@ -177,6 +183,8 @@ pub static FEATURES: &[&[Row]] = &[
         ],
     ),
     &rows(0x8000_0007, 0, Register::Edx, [(8, "TscInvariant")]),
+    // The x87's pointers are always restored: no kernel has to clear them.
+    &rows(0x8000_0008, 0, Register::Ebx, [(2, "RstrFpErrPtrs")]),
     &rows(
         0x8000_0021,
         0,

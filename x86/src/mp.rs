@@ -8,14 +8,14 @@
 //! ```
 
 use crate::apic::{Apic, event};
-use crate::debug::DebugState;
+use crate::debug::registers;
 use crate::exit::Exit;
 use crate::interrupts::{self, InterruptState};
 use crate::regs;
 use crate::segments::seg;
 use crate::state::{self, State, cr0};
 use crate::vcpu::Vcpu;
-use crate::{Cpu, mmu, vcpu};
+use crate::{Cpu, events, mmu, vcpu};
 use understudy_engine::emit::Stop;
 use understudy_engine::request::EXIT;
 use understudy_engine::sleep::Woken;
@@ -169,7 +169,6 @@ fn initialise(cpu: &mut Cpu, apic: &Apic) {
         window: state.interrupts.window,
         ..InterruptState::default()
     };
-    state.debug = DebugState::default();
     vcpu::forget_accesses(state);
     for number in 0..16 {
         cpu.set_slot(regs::gpr(number), 0);
@@ -177,6 +176,8 @@ fn initialise(cpu: &mut Cpu, apic: &Apic) {
     for slot in [regs::FS_BASE, regs::GS_BASE] {
         cpu.set_slot(slot, 0);
     }
+    registers::reset(cpu);
+    events::reset(cpu);
     vcpu::reset(cpu);
     mmu::flush(cpu);
     cpu.state.mp = if apic.is_boot_cpu(&machine) {

@@ -218,14 +218,6 @@ fn invalid_opcodes_and_interrupts_are_delivered() {
 }
 
 #[test]
-fn what_is_not_there_yet_is_an_internal_error() {
-    // fninit
-    let end = Bare::both(&[0xdb, 0xe3], |_| ());
-    assert_eq!(end.exit, Some(Exit::InternalError { suberror: 1 }));
-    assert_eq!(end.rip(), CODE);
-}
-
-#[test]
 fn real_mode_counts_from_the_segment() {
     // mov [0x100], ax; call 1f; hlt; 1: pop cx; jmp short to the end.
     let code = [0xa3, 0, 1, 0xe8, 1, 0, 0xf4, 0x59, 0xeb, 0];
