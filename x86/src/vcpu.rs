@@ -226,6 +226,7 @@ pub(crate) fn reset(cpu: &mut Cpu) {
 pub(crate) fn forget_accesses(state: &mut State) {
     state.devices = Devices::default();
     state.io = None;
+    state.msr_pending = None;
 }
 
 /// Whether the instruction at hand is to be run by itself.
