@@ -103,7 +103,11 @@ impl Vm {
         let id = u32::try_from(id).map_err(|_| Errno::EINVAL)?;
         let mut vcpus = self.lock_vcpus();
         let limits = limits(self.guest());
-        if id >= limits.max_vcpu_id || vcpus.len() >= limits.max_vcpus as usize {
+        let bound = match &self.machine {
+            Machine::Arm64(_) => limits.max_vcpu_id,
+            Machine::X86(machine) => machine.max_vcpu_id(),
+        };
+        if id >= bound || vcpus.len() >= limits.max_vcpus as usize {
             return Err(Errno::EINVAL);
         }
         if vcpus.contains_key(&id) {

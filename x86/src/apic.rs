@@ -21,7 +21,7 @@ pub mod registers;
 pub mod timer;
 
 use crate::cpuid;
-use crate::machine::{Machine, quirk};
+use crate::machine::Machine;
 use crate::{Cpu, interrupts, mmu};
 use registers::reg;
 use std::sync::Mutex;
@@ -60,7 +60,7 @@ mod lvt {
     pub(super) const NMI: u32 = 4 << 8;
 }
 
-/// What a VM's local APICs have in common, set before they are made but for the first two.
+/// What a VM's local APICs have in common, set before they are made, but for the first two.
 #[derive(Debug)]
 pub struct Options {
     /// `KVM_X2APIC_API_USE_32BIT_IDS`: messages, routes and images have ids of 32 bits.
@@ -71,6 +71,8 @@ pub struct Options {
     pub bus_cycle: AtomicU64,
     /// `KVM_SET_BOOT_CPU_ID`: the vCPU that begins.
     pub boot_cpu: AtomicU32,
+    /// The quirk [`crate::quirks::quirk::LINT0_REENABLED`]: the PICs get through to that vCPU after reset.
+    pub lint0_reenabled: AtomicBool,
 }
 
 impl Default for Options {
@@ -80,6 +82,7 @@ impl Default for Options {
             no_broadcast_quirk: AtomicBool::new(false),
             bus_cycle: AtomicU64::new(1),
             boot_cpu: AtomicU32::new(0),
+            lint0_reenabled: AtomicBool::new(true),
         }
     }
 }
@@ -130,6 +133,8 @@ impl Apic {
 
     /// What INIT does: all but base and ID are as after power-up.
     pub(crate) fn reset(&self, machine: &Machine) {
+        let quirk = machine.apic.lint0_reenabled.load(Ordering::Relaxed);
+        let lint0 = quirk && self.is_boot_cpu(machine);
         self.timer().stop();
         for offset in (0..registers::COUNT as u32).map(|i| i << 4) {
             let value = match offset {
@@ -137,11 +142,7 @@ impl Apic {
                 reg::LDR if self.x2apic() => continue,
                 reg::DFR => u32::MAX,
                 reg::SVR => 0xff,
-                reg::LVT0
-                    if self.is_boot_cpu(machine) && machine.has_quirk(quirk::LINT0_REENABLED) =>
-                {
-                    lvt::EXT_INT
-                }
+                reg::LVT0 if lint0 => lvt::EXT_INT,
                 reg::LVT_TIMER..=reg::LVT_ERROR => lvt::MASKED,
                 _ => 0,
             };

@@ -51,7 +51,9 @@ const CR4_FEATURES: [(u64, Feature); 8] = [
 
 /// Whether the guest may have these bits of CR4.
 pub fn cr4_is_allowed(cpu: &Cpu, value: u64) -> bool {
-    let missing = |(bit, feature): &(u64, Feature)| value & bit != 0 && !cpuid::has(cpu, *feature);
+    // As long as user space has not said what there is, all is there that could be (KVM API 4.14).
+    let has = |feature| cpu.state.cpuid.is_empty() || cpuid::has(cpu, feature);
+    let missing = |(bit, feature): &(u64, Feature)| value & bit != 0 && !has(*feature);
     value & !CR4 == 0 && !CR4_FEATURES.iter().any(missing)
 }
 

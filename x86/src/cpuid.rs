@@ -220,8 +220,10 @@ pub fn supported() -> Vec<Entry> {
             _ => leaf(function, values),
         });
     }
+    // With the bytes that the compacted format has for all of them.
     let [a, ..] = have(0xd, 1);
-    entries.push(sub(0xd, 1, [a, 0, 0, 0]));
+    let [_, size, ..] = xsave_leaf();
+    entries.push(sub(0xd, 1, [a, size, 0, 0]));
     // The upper halves of the YMM registers: 256 bytes, behind the legacy area and the header.
     entries.push(sub(0xd, 2, [256, 576, 0, 0]));
     let [kvm_b, kvm_c, kvm_d] = KVM;

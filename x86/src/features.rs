@@ -130,10 +130,28 @@ pub static FEATURES: &[&[Row]] = &[
         7,
         0,
         Register::Ecx,
-        [(2, "UMIP"), (3, "PKU"), (16, "LA57"), (22, "RDPID")],
+        [
+            (2, "UMIP"),
+            (3, "PKU"),
+            (9, "VAES"),
+            (10, "VPCLMULQDQ"),
+            (16, "LA57"),
+            (22, "RDPID"),
+        ],
     ),
     &rows(7, 0, Register::Edx, [(29, "ARCH_CAPABILITIES")]),
-    &rows(0x8000_0001, 0, Register::Ecx, [(0, "LahfSahf"), (5, "ABM")]),
+    &rows(
+        0xd,
+        1,
+        Register::Eax,
+        [(0, "XSAVEOPT"), (1, "XSAVEC"), (2, "XGETBV with ECX 1")],
+    ),
+    &rows(
+        0x8000_0001,
+        0,
+        Register::Ecx,
+        [(0, "LahfSahf"), (5, "ABM"), (8, "3DNowPrefetch")],
+    ),
     &rows(
         0x8000_0001,
         0,
@@ -165,6 +183,8 @@ pub static FEATURES: &[&[Row]] = &[
         ],
     ),
     &rows(0x8000_0007, 0, Register::Edx, [(8, "TscInvariant")]),
+    // The x87's pointers are always restored: no kernel has to clear them.
+    &rows(0x8000_0008, 0, Register::Ebx, [(2, "RstrFpErrPtrs")]),
     &rows(
         0x8000_0021,
         0,

@@ -10,7 +10,7 @@ use crate::chipset::Chipset;
 use crate::vcpu::peer::Peer;
 use std::collections::HashSet;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use understudy_engine::bus::Bus;
 use understudy_engine::request::{ARCH_SHIFT, FLUSH_STORES};
@@ -24,14 +24,6 @@ pub const NEW_EPOCH: u32 = 1 << (ARCH_SHIFT + 1);
 /// Request of a vCPU of itself: it has written code, which the others have to hear of.
 pub(crate) const TELL_EPOCH: u32 = 1 << (ARCH_SHIFT + 2);
 
-/// Quirks that user space can switch off (KVM API 7.13, `KVM_CAP_DISABLE_QUIRKS2`).
-pub mod quirk {
-    /// `KVM_X86_QUIRK_LINT0_REENABLED`: the PICs get through to the first processor after reset.
-    pub const LINT0_REENABLED: u64 = 1 << 0;
-    /// `KVM_X86_QUIRK_LAPIC_MMIO_HOLE`: the local APIC's page stays its own in x2APIC mode.
-    pub const LAPIC_MMIO_HOLE: u64 = 1 << 2;
-}
-
 /// A VM as its processors see it.
 pub struct Machine {
     /// Guest-physical memory.
@@ -40,8 +32,6 @@ pub struct Machine {
     pub bus: OnceLock<Arc<dyn Bus>>,
     /// What its local APICs have in common.
     pub apic: apic::Options,
-    /// Bits of [`quirk`] that are switched off.
-    pub disabled_quirks: AtomicU64,
     /// Its timers.
     pub(crate) timekeeper: Timekeeper,
     chipset: OnceLock<Chipset>,
@@ -59,7 +49,6 @@ impl Machine {
             memory,
             bus: OnceLock::new(),
             apic: apic::Options::default(),
-            disabled_quirks: AtomicU64::new(0),
             timekeeper: Timekeeper::new(),
             chipset: OnceLock::new(),
             vcpus: RwLock::default(),
@@ -80,11 +69,6 @@ impl Machine {
     pub fn create_chipset(&self, chipset: Chipset) -> bool {
         let vcpus = self.vcpus.read().unwrap_or_else(PoisonError::into_inner);
         vcpus.is_empty() && self.chipset.set(chipset).is_ok()
-    }
-
-    /// Whether a quirk is there.
-    pub fn has_quirk(&self, quirk: u64) -> bool {
-        self.disabled_quirks.load(Ordering::Relaxed) & quirk == 0
     }
 
     /// The vCPUs, in the order of their making.

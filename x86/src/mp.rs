@@ -189,6 +189,8 @@ fn initialise(cpu: &mut Cpu, apic: &Apic) {
     for slot in [regs::FS_BASE, regs::GS_BASE] {
         cpu.set_slot(slot, 0);
     }
+    registers::reset(cpu);
+    events::reset(cpu);
     vcpu::reset(cpu);
     mmu::flush(cpu);
     cpu.state.mp = if apic.is_boot_cpu(&machine) {

@@ -343,12 +343,24 @@ pub(crate) fn x87_waits(state: &State) -> bool {
 /// depend on: control registers, segments, CPL, RFLAGS, MXCSR.
 pub fn changed(cpu: &mut Cpu) {
     cpu.state.mode = block_mode(&cpu.state);
-    cpu.set_slot(
-        regs::PRECISION,
-        u64::from(cpu.state.mxcsr as u8 & fp::PE != 0),
-    );
+    set_precision(cpu);
     mmu::update_context(cpu);
     interrupts::look(cpu);
+}
+
+/// To be called by a helper that may stop when MXCSR may have changed, or what waits of the x87: both are
+/// part of the mode of blocks, so that instructions pay nothing for looking at them.
+pub(crate) fn floating_changed(cpu: &mut Cpu) {
+    set_precision(cpu);
+    if block_mode(&cpu.state) != cpu.state.mode {
+        changed(cpu);
+        cpu.leave_after_insn();
+    }
+}
+
+fn set_precision(cpu: &mut Cpu) {
+    let known = cpu.state.mxcsr as u8 & fp::PE != 0;
+    cpu.set_slot(regs::PRECISION, known.into());
 }
 
 /// RIP.

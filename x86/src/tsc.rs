@@ -31,6 +31,11 @@ impl Tsc {
         self.offset.wrapping_add(counted as u64)
     }
 
+    /// Its rate, in kHz.
+    pub fn khz(&self) -> u64 {
+        self.khz
+    }
+
     /// Sets what it holds now.
     pub fn set(&mut self, value: u64) {
         self.start = Instant::now();

@@ -226,6 +226,7 @@ pub(crate) fn reset(cpu: &mut Cpu) {
 pub(crate) fn forget_accesses(state: &mut State) {
     state.devices = Devices::default();
     state.io = None;
+    state.input = Default::default();
     state.msr_pending = None;
 }
 

@@ -1,5 +1,5 @@
 //! The state of floating point as memory and user space have it: the FXSAVE image and the XSAVE area
-//! (SDM vol. 1, 10.5 and chapter 13; AMD APM vol. 2, 11.5), and `struct kvm_fpu` (KVM API 4.25 and 4.26,
+//! (SDM vol. 1, 10.5 and chapter 13; AMD APM vol. 2, 11.5), and `struct kvm_fpu` (KVM API 4.22 and 4.23,
 //! "KVM_GET_FPU").
 //!
 //! ```text
@@ -243,7 +243,7 @@ pub fn supported(cpu: &Cpu) -> u64 {
     u64::from(low) & COMPONENTS
 }
 
-/// Writes XCR0 as XSETBV and `KVM_SET_XCRS` do (SDM vol. 1, 13.3; KVM API 4.36): the x87 always has to
+/// Writes XCR0 as XSETBV and `KVM_SET_XCRS` do (SDM vol. 1, 13.3; KVM API 4.45): the x87 always has to
 /// be there, AVX needs SSE, and CPUID has to have them.
 ///
 /// # Errors
@@ -269,7 +269,7 @@ pub const fn size(components: u64) -> u32 {
     }
 }
 
-/// `KVM_GET_FPU`. MXCSR is not given by KVM, and 0 (KVM API 4.25).
+/// `KVM_GET_FPU`. MXCSR is not given by KVM, and 0 (KVM API 4.22).
 pub fn kvm_fpu(cpu: &Cpu) -> [u8; KVM_FPU] {
     let mut area = [0; SIZE];
     save(cpu, &mut area, xcr0::X87 | xcr0::SSE, Layout::KERNEL);
@@ -281,7 +281,7 @@ pub fn kvm_fpu(cpu: &Cpu) -> [u8; KVM_FPU] {
     fpu
 }
 
-/// `KVM_SET_FPU`. It takes anything; MXCSR stays, as KVM leaves it (KVM API 4.26).
+/// `KVM_SET_FPU`. It takes anything; MXCSR stays, as KVM leaves it (KVM API 4.23).
 pub fn set_kvm_fpu(cpu: &mut Cpu, fpu: &[u8; KVM_FPU]) {
     let mut area = [0; SIZE];
     area[ST..XMM].copy_from_slice(&fpu[..128]);

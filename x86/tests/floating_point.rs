@@ -330,6 +330,7 @@ fn user_space_sees_the_registers_by_kvm_fpu() {
 #[test]
 fn user_space_sees_the_registers_by_kvm_xsave() {
     let mut machine = Bare::new();
+    machine.cpu().state.cpuid = leaf(3);
     let area = xsave::kvm_xsave(machine.vcpu.cpu());
     assert_eq!((area[512], area[464]), (0, 7));
     let mut area: Area = std::array::from_fn(|at| (at * 5) as u8);

@@ -1,10 +1,11 @@
 //! Whatever bytes a guest runs, in whatever mode: the vCPU leaves with an exit, and both tiers agree.
 
+use understudy_engine::emit::Slot;
 use understudy_engine::run::Tier;
 use understudy_x86::exit::Exit;
 use understudy_x86::regs::{self, flag};
 use understudy_x86::segments::{rights, seg};
-use understudy_x86::state::{self, cr0};
+use understudy_x86::state::{self, cr0, cr4, xcr0};
 use understudy_x86::testing::{Bare, CODE, CODE_SIZE, DATA};
 
 fn bits(seed: &mut u64) -> u64 {
@@ -57,6 +58,11 @@ fn machine(seed: u64, tier: Tier) -> (Bare, Vec<u8>) {
         code.rights = code.rights & !rights::L | rights::DB;
         state.segments[seg::DS as usize].limit = (DATA + 0x7fff) as u32;
     }
+    if seed.is_multiple_of(2) {
+        let state = &mut machine.cpu().state;
+        state.cr4 |= cr4::OSFXSR | cr4::OSXSAVE;
+        state.xcr0 = xcr0::X87 | xcr0::SSE | xcr0::AVX;
+    }
     let flags = bits(&mut seed) & (flag::STATUS | flag::DF);
     understudy_x86::regs::set_rflags(machine.cpu(), flags | flag::ONE);
     state::changed(machine.cpu());
@@ -85,6 +91,8 @@ fn observe(machine: &Bare) -> (Vec<u64>, Vec<u8>) {
     let cpu = machine.vcpu.cpu();
     let mut all: Vec<u64> = (0..16).map(|n| machine.get(regs::gpr(n))).collect();
     all.extend([cpu.pc, machine.flags(), cpu.state.cr2, cpu.state.cr0]);
+    all.extend((0..64).map(|n| machine.get(Slot::new(32 + n))));
+    all.extend([u64::from(cpu.state.mxcsr), u64::from(cpu.state.fpu.top)]);
     all.extend(cpu.state.segments.iter().map(|s| u64::from(s.selector)));
     (all, machine.read::<0x1_0000>(DATA).to_vec())
 }

@@ -7,9 +7,11 @@ use understudy_abi::cap::*;
 use understudy_abi::common::DirtyLogFlags;
 use understudy_abi::x86::{GuestDebugControl, KVM_COALESCED_MMIO_PAGE_OFFSET, SyncRegs};
 
+use understudy_x86::chipset::routing::GSIS;
+
 use super::nr_vcpus;
 use crate::guest::Guest;
-use crate::ioctl::x86::enable_cap::QUIRKS;
+use crate::ioctl::x86::enable_cap::{QUIRKS, X2APIC_API};
 use crate::system::{Kvm, limits};
 use crate::x86::Proposals;
 
@@ -37,6 +39,21 @@ pub(super) fn of_system(system: &Kvm, capability: u32) -> i32 {
         | KVM_CAP_EXT_CPUID
         | KVM_CAP_XSAVE
         | KVM_CAP_XCRS
+        | KVM_CAP_IRQCHIP
+        | KVM_CAP_GET_TSC_KHZ
+        | KVM_CAP_SET_TSS_ADDR
+        | KVM_CAP_SET_IDENTITY_MAP_ADDR
+        | KVM_CAP_PIT
+        | KVM_CAP_PIT2
+        | KVM_CAP_PIT_STATE2
+        | KVM_CAP_REINJECT_CONTROL
+        | KVM_CAP_IRQ_INJECT_STATUS
+        | KVM_CAP_SIGNAL_MSI
+        | KVM_CAP_SPLIT_IRQCHIP
+        | KVM_CAP_IOAPIC_POLARITY_IGNORED
+        | KVM_CAP_SET_BOOT_CPU_ID
+        | KVM_CAP_X86_APIC_BUS_CYCLES_NS
+        | KVM_CAP_MSR_PLATFORM_INFO
         | KVM_CAP_EXT_EMUL_CPUID
         | KVM_CAP_VCPU_EVENTS
         | KVM_CAP_DEBUGREGS
@@ -51,6 +68,8 @@ pub(super) fn of_system(system: &Kvm, capability: u32) -> i32 {
         | KVM_CAP_NOP_IO_DELAY
         | KVM_CAP_PCI_SEGMENT => 1,
         KVM_CAP_MCE => 32,
+        KVM_CAP_IRQ_ROUTING => GSIS as i32,
+        KVM_CAP_X2APIC_API => X2APIC_API as i32,
         KVM_CAP_XSAVE2 => 4096,
         KVM_CAP_DISABLE_QUIRKS2 => QUIRKS as i32,
         KVM_CAP_COALESCED_MMIO => KVM_COALESCED_MMIO_PAGE_OFFSET as i32,

@@ -26,8 +26,6 @@ pub(crate) enum Completion {
 pub(crate) struct State {
     pub(crate) cpu: Processor,
     pub(crate) completion: Option<Completion>,
-    /// IA32_APIC_BASE.
-    pub(crate) apic_base: u64,
     /// What `KVM_SET_CPUID2` has set, as it was given.
     pub(crate) cpuid: Vec<kvm_cpuid_entry2>,
     /// Whether it has been run: what the guest may have seen cannot change any more.
@@ -41,7 +39,6 @@ impl State {
         Ok(State {
             cpu: Processor::new(machine, id),
             completion: None,
-            apic_base: 0,
             cpuid: Vec::new(),
             has_run: false,
             changes: 0,

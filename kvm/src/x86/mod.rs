@@ -5,9 +5,14 @@ mod settings;
 pub mod sync_regs;
 
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 
 use understudy_memory::GuestMemory;
+
+use crate::errno::Errno;
+use crate::guest::Guest;
+use crate::system::limits;
 
 pub use proposals::Proposals;
 use settings::Shared as Settings;
@@ -19,6 +24,8 @@ pub(crate) use understudy_x86::cpuid::PHYSICAL_BITS;
 pub(crate) struct Machine {
     machine: Arc<understudy_x86::machine::Machine>,
     pub(crate) settings: Settings,
+    /// The bound of vCPUs' ids, once user space has set it (`KVM_CAP_MAX_VCPU_ID`).
+    max_vcpu_id: OnceLock<u32>,
 }
 
 impl Machine {
@@ -27,6 +34,29 @@ impl Machine {
         Machine {
             machine: understudy_x86::machine::Machine::new(memory),
             settings: Settings::default(),
+            max_vcpu_id: OnceLock::new(),
+        }
+    }
+}
+
+impl Machine {
+    /// The bound of vCPUs' ids.
+    pub(crate) fn max_vcpu_id(&self) -> u32 {
+        let limit = limits(Guest::X86_64).max_vcpu_id;
+        self.max_vcpu_id.get().copied().unwrap_or(limit)
+    }
+
+    /// Sets the bound of vCPUs' ids, once.
+    pub(crate) fn set_max_vcpu_id(&self, bound: u64) -> Result<(), Errno> {
+        let limit = limits(Guest::X86_64).max_vcpu_id;
+        let bound = u32::try_from(bound).ok().filter(|bound| *bound <= limit);
+        let bound = bound.ok_or(Errno::EINVAL)?;
+        if self.apic.boot_cpu.load(Ordering::SeqCst) > bound {
+            return Err(Errno::EINVAL);
+        }
+        match *self.max_vcpu_id.get_or_init(|| bound) == bound {
+            true => Ok(()),
+            false => Err(Errno::EINVAL),
         }
     }
 }

@@ -18,6 +18,8 @@ pub(crate) struct Settings {
     pub(crate) exception_payload: bool,
     /// A triple fault can be got and set (`KVM_CAP_X86_TRIPLE_FAULT_EVENT`).
     pub(crate) triple_fault_event: bool,
+    /// The guest cannot read MSR_PLATFORM_INFO (`KVM_CAP_MSR_PLATFORM_INFO`).
+    pub(crate) platform_info_hidden: bool,
 }
 
 /// The filter of MSRs, which a guest that is running follows at once.
@@ -74,5 +76,6 @@ impl Shared {
         state.msr_exits.filter = Some(self.filter.clone());
         state.events.payload = settings.exception_payload;
         state.events.triple_fault_event = settings.triple_fault_event;
+        state.msrs.platform_info_readable = !settings.platform_info_hidden;
     }
 }

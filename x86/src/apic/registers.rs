@@ -3,7 +3,7 @@
 
 use super::delivery::{self, Message, Mode, Shorthand};
 use super::{Apic, CPUID_TSC_DEADLINE, base, lvt, timer, told};
-use crate::machine::quirk;
+use crate::quirks::quirk;
 use crate::{Cpu, interrupts};
 
 /// Registers of the page that there are or may be.
@@ -259,7 +259,7 @@ fn page(cpu: &Cpu, address: u64) -> Page {
     if value & (base::ENABLE | base::X2APIC) == base::ENABLE {
         return Page::Registers((address - start) as u32);
     }
-    if cpu.state.machine.has_quirk(quirk::LAPIC_MMIO_HOLE) {
+    if cpu.state.quirks.has(quirk::LAPIC_MMIO_HOLE) {
         Page::Hole
     } else {
         Page::Elsewhere

@@ -96,6 +96,7 @@ pub fn is_absent(feature: CpuidFeature) -> bool {
             | F::SHA512
             | F::SM3
             | F::SM4
+            | F::SSE4A
             // Other vendors'.
             | F::PADLOCK_ACE
             | F::PADLOCK_GMI

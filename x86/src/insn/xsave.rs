@@ -8,9 +8,9 @@ use super::operand::{self, linear, offset};
 use super::{Operands, mode, refuse, system};
 use crate::exceptions::{self, Fault, vector};
 use crate::fp::mxcsr;
-use crate::fpu::{self, Needs};
+use crate::fpu::Needs;
 use crate::regs::{RAX, RCX, RDX};
-use crate::state::{cr4, xcr0};
+use crate::state::{self, cr4, xcr0};
 use crate::xsave::{self, Area, COMPACTED, HEADER, Layout, MXCSR, Pointers, SIZE, ST, XMM, YMM};
 use crate::{Cpu, X86};
 use iced_x86::{Instruction, Mnemonic};
@@ -255,12 +255,13 @@ static RUN: Helper<X86> = Helper {
             Op::Xrstor => image.xrstor(wide)?,
             _ => image.save(op, wide)?,
         }
-        fpu::update_pending(cpu);
+        state::floating_changed(cpu);
         Ok(0)
     },
     effects: Effects {
         reads: SlotSet::range(0, 3).and(SlotSet::range(32, 96)),
-        writes: SlotSet::range(32, 96),
+        // Also what is derived of MXCSR.
+        writes: SlotSet::range(24, 25).and(SlotSet::range(32, 96)),
         stops: true,
     },
 };

@@ -139,7 +139,7 @@ impl State {
         if !matches!(width, 0 | 48 | 57) {
             return Err(Errno::EINVAL);
         }
-        self.cpu.cpu_mut().state.cpuid = entries.iter().map(from_user).collect();
+        self.cpu.set_cpuid(entries.iter().map(from_user).collect());
         self.cpuid = entries;
         Ok(())
     }

@@ -1,8 +1,13 @@
 //! The capabilities that `KVM_ENABLE_CAP` (api.rst 7) enables on the VM of an x86-64 guest.
 
+use std::sync::atomic::Ordering;
+
 use understudy_abi::cap::*;
 use understudy_abi::common::kvm_enable_cap;
+use understudy_x86::chipset::Chipset;
+use understudy_x86::chipset::routing::GSIS;
 use understudy_x86::msrs::reason;
+use understudy_x86::quirks::quirk;
 
 use crate::errno::Errno;
 use crate::x86::Machine;
@@ -24,6 +29,9 @@ pub(crate) fn enable_cap(machine: &Machine, cap: &kvm_enable_cap) -> Result<(), 
             machine
                 .settings
                 .change(|settings| settings.disabled_quirks |= disabled);
+            if disabled & quirk::LINT0_REENABLED != 0 {
+                machine.apic.lint0_reenabled.store(false, Ordering::SeqCst);
+            }
             Ok(())
         }
         _ => Err(Errno::EINVAL),
@@ -55,6 +63,51 @@ pub(crate) fn enable_cap(machine: &Machine, cap: &kvm_enable_cap) -> Result<(), 
                 .change(|settings| settings.triple_fault_event = on);
             Ok(())
         }
+        KVM_CAP_SPLIT_IRQCHIP => {
+            let pins = u32::try_from(argument).ok().filter(|pins| *pins <= GSIS);
+            let pins = pins.ok_or(Errno::EINVAL)?;
+            if machine.chipset().is_some() {
+                return Err(Errno::EEXIST);
+            }
+            match machine.create_chipset(Chipset::new(Some(pins))) {
+                true => Ok(()),
+                false => Err(Errno::EINVAL),
+            }
+        }
+        KVM_CAP_X2APIC_API => {
+            if argument & !X2APIC_API != 0 {
+                return Err(Errno::EINVAL);
+            }
+            let apic = &machine.apic;
+            if argument & 1 != 0 {
+                apic.ids_of_32_bits.store(true, Ordering::SeqCst);
+            }
+            if argument & 2 != 0 {
+                apic.no_broadcast_quirk.store(true, Ordering::SeqCst);
+            }
+            Ok(())
+        }
+        KVM_CAP_X86_APIC_BUS_CYCLES_NS => {
+            machine.chipset().ok_or(Errno::ENXIO)?;
+            // The longest count of the timer, divided by 128, is to fit in 64 bits.
+            let longest = u64::from(u32::MAX) * 128;
+            if !machine.vcpus().is_empty() || argument == 0 || argument > u64::MAX / longest {
+                return Err(Errno::EINVAL);
+            }
+            machine.apic.bus_cycle.store(argument, Ordering::SeqCst);
+            Ok(())
+        }
+        KVM_CAP_MSR_PLATFORM_INFO => {
+            let readable = argument != 0;
+            machine
+                .settings
+                .change(|settings| settings.platform_info_hidden = !readable);
+            Ok(())
+        }
+        KVM_CAP_MAX_VCPU_ID => machine.set_max_vcpu_id(argument),
         _ => Err(Errno::EINVAL),
     }
 }
+
+/// Flags of `KVM_CAP_X2APIC_API`: 32-bit ids, and no broadcast quirk.
+pub(crate) const X2APIC_API: u64 = 3;

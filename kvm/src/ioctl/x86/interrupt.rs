@@ -16,7 +16,8 @@ pub(crate) const ROWS: &[Row] = &[
             is user space's",
         EFAULT "the argument cannot be read",
         EINVAL "the vector is above 255",
-        ENXIO "there is an in-kernel interrupt controller"),
+        ENXIO "there are PICs in the kernel",
+        EEXIST "the IOAPIC is user space's, and one waits already"),
     row!(KVM_NMI: Vcpu nmi, "queues a non-maskable interrupt"),
     row!(KVM_SMI: Vcpu smi, "queues a system-management interrupt",
         EINVAL "there is no system-management mode"),
@@ -26,6 +27,17 @@ fn interrupt(vcpu: &Arc<Vcpu>, call: &Call<'_>) -> Result<i64, Errno> {
     let mut state = vcpu.x86()?;
     let interrupt: kvm_interrupt = call.read()?;
     let vector = u8::try_from(interrupt.irq).map_err(|_| Errno::EINVAL)?;
+    match state.cpu.cpu().state.machine.chipset() {
+        None => {}
+        Some(chipset) if !chipset.is_split() => return Err(Errno::ENXIO),
+        // It waits until the local APIC lets it through.
+        Some(_) => {
+            return match state.cpu.inject(vector) {
+                true => Ok(0),
+                false => Err(Errno::EEXIST),
+            };
+        }
+    }
     events::queue_interrupt(state.cpu.cpu_mut(), vector);
     Ok(0)
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use understudy_abi::common::kvm_mp_state;
-use understudy_abi::common::mp_state::KVM_MP_STATE_RUNNABLE;
 use understudy_abi::ioctl::{KVM_GET_MP_STATE, KVM_SET_MP_STATE};
+use understudy_x86::mp::MpState;
 
 use crate::errno::Errno;
 use crate::table::{Call, Row, row};
@@ -20,17 +20,16 @@ pub(crate) const ROWS: &[Row] = &[
 
 impl Vcpu {
     pub(crate) fn mp_state_x86(&self) -> Result<kvm_mp_state, Errno> {
-        let _state = self.x86()?;
-        Ok(kvm_mp_state {
-            mp_state: KVM_MP_STATE_RUNNABLE,
-        })
+        let mp_state = self.x86()?.cpu.mp_state() as u32;
+        Ok(kvm_mp_state { mp_state })
     }
 
     pub(crate) fn set_mp_state_x86(&self, wanted: kvm_mp_state) -> Result<(), Errno> {
-        let _state = self.x86()?;
-        match wanted.mp_state {
-            KVM_MP_STATE_RUNNABLE => Ok(()),
-            _ => Err(Errno::EINVAL),
+        let mut state = self.x86()?;
+        let wanted = MpState::from_number(wanted.mp_state).ok_or(Errno::EINVAL)?;
+        match state.cpu.set_mp_state(wanted) {
+            true => Ok(()),
+            false => Err(Errno::EINVAL),
         }
     }
 }

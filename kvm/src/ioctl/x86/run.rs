@@ -29,6 +29,7 @@ use understudy_abi::x86::{
     KVM_PIO_PAGE_OFFSET, SyncRegs, kvm_debug_exit_arch, kvm_regs, kvm_sregs, kvm_sync_regs,
     kvm_vcpu_events,
 };
+use understudy_x86::controls;
 use understudy_x86::exit::{DebugExit, Exit, MsrExit};
 use understudy_x86::regs::flag;
 
@@ -81,7 +82,9 @@ impl Vcpu {
         if dirty != 0 {
             self.load_sync_regs(state)?;
         }
-        state.set_cr8(page.read(CR8))?;
+        if !state.cpu.cpu().state.peer.apic().in_kernel() {
+            state.set_cr8(page.read(CR8))?;
+        }
         self.complete(state);
         if page.immediate_exit() {
             return Err(Errno::EINTR);
@@ -149,8 +152,8 @@ impl Vcpu {
         let cpu = state.cpu.cpu();
         let enabled = cpu.state.rflags & flag::IF != 0;
         page.write(IF_FLAG, &u8::from(enabled));
-        page.write(CR8, &cpu.state.cr8);
-        page.write(APIC_BASE, &state.apic_base);
+        page.write(CR8, &controls::cr8(cpu));
+        page.write(APIC_BASE, &cpu.state.peer.apic().base());
         page.write(READY_FOR_INTERRUPT_INJECTION, &u8::from(state.cpu.ready()));
     }
 
@@ -181,6 +184,7 @@ impl Vcpu {
                 self.stats.count(count::SIGNAL_EXITS);
                 return Err(Errno::EINTR);
             }
+            Exit::Again => return Err(Errno::EAGAIN),
             Exit::Fault => return Err(Errno::EFAULT),
             Exit::Io(access) => {
                 let direction = if access.is_in {
@@ -224,6 +228,10 @@ impl Vcpu {
             Exit::IrqWindowOpen => {
                 page.set_exit_reason(KVM_EXIT_IRQ_WINDOW_OPEN);
                 self.stats.count(count::REQUEST_IRQ_EXITS);
+            }
+            Exit::IoapicEoi(vector) => {
+                page.set_exit(&eoi { vector });
+                page.set_exit_reason(KVM_EXIT_IOAPIC_EOI);
             }
             Exit::SetTpr => page.set_exit_reason(KVM_EXIT_SET_TPR),
             Exit::Shutdown => page.set_exit_reason(KVM_EXIT_SHUTDOWN),

@@ -12,7 +12,7 @@ use understudy_abi::x86::{
 };
 use understudy_x86::segments::{Segment, Table, rights, seg};
 use understudy_x86::state::{self, cr0, cr4, efer};
-use understudy_x86::{Cpu, controls, mmu};
+use understudy_x86::{Cpu, apic, controls, mmu};
 
 use crate::errno::Errno;
 use crate::table::{Call, Row, row};
@@ -122,8 +122,9 @@ fn read(cpu: &Cpu) -> kvm_sregs {
         cr2: state.cr2,
         cr3: state.cr3,
         cr4: state.cr4,
-        cr8: state.cr8,
+        cr8: controls::cr8(cpu),
         efer: state.efer,
+        apic_base: state.peer.apic().base(),
         ..kvm_sregs::default()
     };
     for (number, segment) in segments(&mut sregs) {
@@ -165,8 +166,9 @@ fn write(cpu: &mut Cpu, sregs: &kvm_sregs) {
     state.cr2 = sregs.cr2;
     state.cr3 = sregs.cr3;
     state.cr4 = sregs.cr4;
-    state.cr8 = sregs.cr8 & 15;
     state.efer = sregs.efer & EFER;
+    // A value that CR8 cannot have is ignored.
+    let _ = controls::set_cr8(cpu, sregs.cr8);
     mmu::flush(cpu);
     state::changed(cpu);
 }
@@ -174,9 +176,7 @@ fn write(cpu: &mut Cpu, sregs: &kvm_sregs) {
 impl State {
     /// What `KVM_GET_SREGS` gives.
     pub(crate) fn sregs(&self) -> kvm_sregs {
-        let mut sregs = read(self.cpu.cpu());
-        sregs.apic_base = self.apic_base;
-        sregs
+        read(self.cpu.cpu())
     }
 
     /// What `KVM_SET_SREGS` does. Nothing is changed where it fails.
@@ -184,12 +184,12 @@ impl State {
         if !valid(self.cpu.cpu(), sregs) {
             return Err(Errno::EINVAL);
         }
+        apic::write_base(self.cpu.cpu_mut(), sregs.apic_base, true).ok_or(Errno::EINVAL)?;
         // The linear address of the next instruction depends on what is about to change.
         let cpu = self.cpu.cpu_mut();
         let rip = state::rip(cpu);
         write(cpu, sregs);
         state::set_rip(cpu, rip);
-        self.apic_base = sregs.apic_base;
         Ok(())
     }
 }
@@ -197,14 +197,7 @@ impl State {
 impl State {
     /// Sets CR8, which a run begins with where the interrupt controller is user space's.
     pub(crate) fn set_cr8(&mut self, value: u64) -> Result<(), Errno> {
-        let cpu = self.cpu.cpu_mut();
-        match value {
-            0..16 => {
-                cpu.state.cr8 = value;
-                Ok(())
-            }
-            _ => Err(Errno::EINVAL),
-        }
+        controls::set_cr8(self.cpu.cpu_mut(), value).map_err(|_| Errno::EINVAL)
     }
 }
 

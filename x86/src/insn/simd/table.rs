@@ -8,7 +8,7 @@ use super::{
 use super::{NONE, lanewise};
 use crate::X86;
 use crate::fpu::Needs;
-use crate::insn::{Operands, mode, refuse, system};
+use crate::insn::{Operands, mode, refuse};
 use iced_x86::{EncodingKind, Instruction, Mnemonic, OpKind, Register};
 use understudy_engine::arch::Def;
 use understudy_engine::def;
@@ -23,14 +23,9 @@ pub(crate) fn choose(
     insn: &Instruction,
     mut o: Operands,
 ) -> Option<(Definition, Operands)> {
-    if matches!(
-        insn.encoding(),
-        EncodingKind::EVEX | EncodingKind::XOP | EncodingKind::D3NOW | EncodingKind::MVEX
-    ) {
-        // AVX-512 and others that this processor has not.
-        return Some((def!(X86, "(undefined)", system::undefined, ends), o));
-    }
-    if insn.is_string_instruction() {
+    // The mnemonics of others may be the same.
+    let known = matches!(insn.encoding(), EncodingKind::Legacy | EncodingKind::VEX);
+    if !known || insn.is_string_instruction() {
         return None;
     }
     let shape = Shape::of(insn);
