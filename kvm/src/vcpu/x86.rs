@@ -10,7 +10,8 @@ use understudy_abi::exit::{
 use understudy_abi::proposals::{KVM_SAVE_REGS_ON_EXIT, kvm_debug_exit_arch_cr3};
 use understudy_abi::run::{EXIT_UNION, KVM_DIRTY_REGS, KVM_VALID_REGS, Page, Run, SYNC_REGS};
 use understudy_abi::x86::{
-    SyncRegs, kvm_cpuid_entry2, kvm_guest_debug, kvm_regs, kvm_sregs, kvm_sync_regs, kvm_vcpu_events,
+    SyncRegs, kvm_cpuid_entry2, kvm_guest_debug, kvm_regs, kvm_sregs, kvm_sync_regs,
+    kvm_vcpu_events,
 };
 use understudy_x86::vcpu::Vcpu as Processor;
 
