@@ -133,7 +133,9 @@ impl Guest {
     }
 
     fn poison(&self) {
-        self.run.0.store(SYNC_REGS, &[0x55; size_of::<kvm_sync_regs>()]);
+        self.run
+            .0
+            .store(SYNC_REGS, &[0x55; size_of::<kvm_sync_regs>()]);
     }
 
     /// Which sets the area has as the ioctls give them; the others must be poison.
@@ -323,7 +325,11 @@ fn conditional_sync_regs_are_stored_by_exit_reason() {
         guest.debug(step);
         assert_eq!(guest.enter(), Ok(exit::KVM_EXIT_DEBUG));
         assert_eq!(guest.stored(), SREGS);
-        assert_eq!(guest.run.read::<u64>(688), CR3, "SYNC-21: its place in kvm_run");
+        assert_eq!(
+            guest.run.read::<u64>(688),
+            CR3,
+            "SYNC-21: its place in kvm_run"
+        );
         // SYNC-16: the reason that is there counts, whoever wrote it.
         guest.poison();
         guest.run.write(IMMEDIATE_EXIT, &1u8);
