@@ -213,6 +213,8 @@ pub mod x86 {
         KVM_GET_EMULATED_CPUID = iowr::<kvm_cpuid2>(0x09);
         /// System: feature MSRs that can be read (4.3).
         KVM_GET_MSR_FEATURE_INDEX_LIST = iowr::<kvm_msr_list>(0x0a);
+        /// VM: how many shadow pages KVM may have (4.44).
+        KVM_SET_NR_MMU_PAGES = io(0x44);
         /// VM: where Intel's real-mode TSS may lie (4.36).
         KVM_SET_TSS_ADDR = io(0x47);
         /// VM: where Intel's identity page table may lie (4.40).

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod bench;
 mod cpu;
 mod exec;
 mod run;
@@ -20,17 +21,32 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Subcommands {
+    /// Measure
+    #[command(subcommand)]
+    Bench(bench::Bench),
     /// Host CPU models, and templates that lower what VMs on them present
     #[command(subcommand)]
     Cpu(cpu::Cpu),
     /// Run an unmodified program with Understudy behind /dev/kvm
     Exec(exec::Exec),
-    /// Run a guest: so far the embedded demonstration, of a debugged guest with two processes
+    /// Run a guest: so far embedded demonstrations, of debugged guests with two processes
     Run(run::Run),
+}
+
+/// What the process ends with, and why it failed.
+fn finish(result: Result<(), understudy_vmm::Error>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("understudy: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
+        Subcommands::Bench(what) => finish(bench::run(&what)),
         Subcommands::Cpu(command) => cpu::run(&command).unwrap_or_else(|error| {
             eprintln!("understudy: {error}");
             ExitCode::from(2)
@@ -39,12 +55,6 @@ fn main() -> ExitCode {
             eprintln!("understudy: {}", exec::exec(&arguments));
             ExitCode::from(2)
         }
-        Subcommands::Run(arguments) => match run::run(&arguments) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("understudy: {error}");
-                ExitCode::FAILURE
-            }
-        },
+        Subcommands::Run(arguments) => finish(run::run(&arguments)),
     }
 }

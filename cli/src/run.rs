@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use clap::{Args, ValueEnum};
-use understudy_vmm::demo::{self, DemoError};
+use understudy_vmm::{Error, demo};
 
 /// What to run.
 #[derive(Debug, Args)]
@@ -30,14 +30,22 @@ enum Demo {
 enum Arch {
     /// AArch64
     Arm64,
+    /// x86-64
+    #[value(name = "x86-64")]
+    X86_64,
 }
 
 /// Runs the embedded demonstration, which prints what happens as it happens.
-pub fn run(arguments: &Run) -> Result<(), DemoError> {
+pub fn run(arguments: &Run) -> Result<(), Error> {
     let mut out = std::io::stdout().lock();
     match (arguments.arch, arguments.demo) {
-        (Arch::Arm64, Demo::Debug) => drop(demo::run(&mut out)?),
-        (Arch::Arm64, Demo::Fidelity) => demo::fidelity::run(&mut out)?,
+        (Arch::Arm64, Demo::Debug) => drop(demo::arm64::run(&mut out)?),
+        (Arch::X86_64, Demo::Debug) => drop(demo::x86::run(&mut out)?),
+        (Arch::Arm64, Demo::Fidelity) => demo::arm64::fidelity::run(&mut out)?,
+        (Arch::X86_64, Demo::Fidelity) => {
+            let missing = "the demonstration of fidelity has an arm64 guest only";
+            return Err(Error::Unavailable(missing));
+        }
     }
     Ok(out.flush()?)
 }

@@ -41,5 +41,5 @@ pub use system::Kvm;
 pub use table::{Descriptors, Kind, Object, ioctl};
 pub use understudy_arm64::insn::features::{Fidelity, Use};
 pub use understudy_arm64::machine::{Model, Proposals};
-pub use vcpu::{Vcpu, VcpuExit, VcpuFd};
+pub use vcpu::{ReadMsrExit, Vcpu, VcpuExit, VcpuFd, WriteMsrExit};
 pub use vm::{Vm, VmFd};

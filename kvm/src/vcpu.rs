@@ -216,6 +216,22 @@ pub enum VcpuExit<'a> {
     MmioRead(u64, &'a mut [u8]),
     /// `KVM_EXIT_MMIO`: a store to no memory, at an address.
     MmioWrite(u64, &'a [u8]),
+    /// `KVM_EXIT_IO`: an IN, or INS, from a port; the slice takes what it finds.
+    IoIn(u16, &'a mut [u8]),
+    /// `KVM_EXIT_IO`: an OUT, or OUTS, to a port.
+    IoOut(u16, &'a [u8]),
+    /// `KVM_EXIT_HLT`.
+    Hlt,
+    /// `KVM_EXIT_IRQ_WINDOW_OPEN`.
+    IrqWindowOpen,
+    /// `KVM_EXIT_SET_TPR`.
+    SetTpr,
+    /// `KVM_EXIT_SHUTDOWN`.
+    Shutdown,
+    /// `KVM_EXIT_X86_RDMSR`.
+    X86Rdmsr(ReadMsrExit<'a>),
+    /// `KVM_EXIT_X86_WRMSR`.
+    X86Wrmsr(WriteMsrExit<'a>),
     /// `KVM_EXIT_HYPERCALL`.
     Hypercall(exit::hypercall),
     /// `KVM_EXIT_DEBUG` of an arm64 guest.
@@ -234,6 +250,32 @@ pub enum VcpuExit<'a> {
     Unsupported(u32),
 }
 
+/// The guest reads an MSR that is user space's ([`VcpuExit::X86Rdmsr`]).
+#[derive(Debug, PartialEq, Eq)]
+pub struct ReadMsrExit<'a> {
+    /// To be set to 1 for a #GP in the guest.
+    pub error: &'a mut u8,
+    /// One of [`understudy_x86::msrs::exits::reason`].
+    pub reason: u32,
+    /// The MSR.
+    pub index: u32,
+    /// Takes what the guest reads.
+    pub data: &'a mut u64,
+}
+
+/// The guest writes an MSR that is user space's ([`VcpuExit::X86Wrmsr`]).
+#[derive(Debug, PartialEq, Eq)]
+pub struct WriteMsrExit<'a> {
+    /// To be set to 1 for a #GP in the guest.
+    pub error: &'a mut u8,
+    /// One of [`understudy_x86::msrs::exits::reason`].
+    pub reason: u32,
+    /// The MSR.
+    pub index: u32,
+    /// What the guest writes.
+    pub data: u64,
+}
+
 /// A vCPU's descriptor.
 #[derive(Debug)]
 pub struct VcpuFd {
@@ -241,6 +283,8 @@ pub struct VcpuFd {
     fd: OwnedFd,
     /// The data of the last MMIO exit; what a device puts here goes to the guest.
     data: [u8; 8],
+    /// The same for exits that only x86-64 guests have.
+    x86: x86::Answers,
 }
 
 impl VcpuFd {
@@ -249,6 +293,7 @@ impl VcpuFd {
             vcpu,
             fd,
             data: [0; 8],
+            x86: x86::Answers::default(),
         }
     }
 
@@ -266,14 +311,17 @@ impl VcpuFd {
     ///
     /// # Errors
     ///
-    /// Those of `KVM_RUN`'s row in the table: EINTR, ENOEXEC, EFAULT, ENOSYS.
+    /// Those of `KVM_RUN`'s row in the table: EINTR, EINVAL, ENOEXEC, EFAULT, ENOSYS.
     pub fn run(&mut self) -> Result<VcpuExit<'_>, Errno> {
         const DATA: usize =
             understudy_abi::run::EXIT_UNION + std::mem::offset_of!(exit::mmio, data);
         let page = &self.vcpu.run;
         // What a device has answered to the last read.
-        if page.exit_reason() == exit::KVM_EXIT_MMIO && page.exit::<exit::mmio>().is_write == 0 {
-            page.write(DATA, &self.data);
+        match page.exit_reason() {
+            exit::KVM_EXIT_MMIO if page.exit::<exit::mmio>().is_write == 0 => {
+                page.write(DATA, &self.data);
+            }
+            reason => self.x86.give(page, reason),
         }
         self.vcpu.run()?;
         let page = &self.vcpu.run;
@@ -305,7 +353,7 @@ impl VcpuFd {
                 VcpuExit::FailEntry(entry.hardware_entry_failure_reason, entry.cpu)
             }
             exit::KVM_EXIT_INTERNAL_ERROR => VcpuExit::InternalError,
-            reason => VcpuExit::Unsupported(reason),
+            reason => self.x86.take(page, reason),
         })
     }
 

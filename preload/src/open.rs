@@ -1,12 +1,13 @@
 //! The open family: which path is `/dev/kvm`, and a descriptor for it.
 
 use std::ffi::{CStr, OsStr, c_char, c_int};
+use std::io::{Seek, Write};
 use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use libc::mode_t;
-use understudy_kvm::Object;
+use understudy_kvm::{Guest, Object, x86};
 
 use crate::registry::Known;
 use crate::settings::Engine;
@@ -74,7 +75,41 @@ pub(crate) fn open_system(flags: c_int) -> Result<RawFd, c_int> {
     Ok(fd)
 }
 
-/// Opens a path if it is that of `/dev/kvm`.
+/// What a parameter's file has, if the path is one of KVM's modules' that the system would have.
+fn module_parameter(path: &CStr) -> Option<&'static str> {
+    let path = path.to_str().ok()?.strip_prefix("/sys/module/kvm")?;
+    let (module, name) = path.split_once("/parameters/")?;
+    let of_guest = || {
+        let system = settings::system().ok()?;
+        (settings::ours() && system.guest() == Guest::X86_64).then_some(())
+    };
+    let value = x86::module::parameter(&format!("kvm{module}"), name)?;
+    of_guest().map(|()| value)
+}
+
+/// A new descriptor from which a line can be read; or an errno.
+fn open_text(line: &str, flags: c_int) -> Result<RawFd, c_int> {
+    if flags & libc::O_ACCMODE != libc::O_RDONLY {
+        return Err(libc::EACCES);
+    }
+    let open = || -> std::io::Result<RawFd> {
+        // SAFETY: a valid name; the descriptor is new, and has no other owner.
+        let fd = unsafe {
+            let fd = libc::memfd_create(c"parameter".as_ptr(), libc::MFD_CLOEXEC);
+            if fd < 0 {
+                return Err(std::io::Error::last_os_error());
+            }
+            OwnedFd::from_raw_fd(fd)
+        };
+        let mut file = std::fs::File::from(fd);
+        file.write_all(format!("{line}\n").as_bytes())?;
+        file.rewind()?;
+        Ok(OwnedFd::from(file).into_raw_fd())
+    };
+    open().map_err(|error| error.raw_os_error().unwrap_or(libc::EIO))
+}
+
+/// Opens a path if it is that of `/dev/kvm`, or of a parameter of KVM's modules.
 ///
 /// # Safety
 ///
@@ -87,6 +122,9 @@ unsafe fn try_open(dir: RawFd, path: *const c_char, flags: c_int) -> Option<c_in
     let path = unsafe { CStr::from_ptr(path) };
     // SAFETY: the caller's promise.
     let host = || pass_through::opened(unsafe { real::openat(dir, path.as_ptr(), flags, 0) });
+    if let Some(value) = module_parameter(path) {
+        return Some(open_text(value, flags).unwrap_or_else(fail));
+    }
     is_kvm(dir, path).then(|| match settings::engine() {
         Engine::Understudy => open_system(flags).unwrap_or_else(fail),
         Engine::Kvm => host(),

@@ -25,7 +25,7 @@ use crate::exceptions::{self, Event, Kind, vector};
 use crate::exit::{DebugExit, Exit};
 use crate::interrupts::Shadow;
 use crate::regs::flag;
-use crate::{Cpu, state, vcpu};
+use crate::{Cpu, mp, state, vcpu};
 use breakpoints::Breakpoints;
 use guest::{GuestDebug, control};
 use registers::{DR6, DR7};
@@ -332,6 +332,7 @@ pub(crate) fn take(cpu: &mut Cpu, bits: u64, kind: Kind) -> Stop {
         return Stop::Exit;
     }
     registers::report(cpu, bits);
+    mp::wake(cpu);
     let event = Event {
         vector: vector::DB,
         code: None,

@@ -51,13 +51,13 @@ pub struct Fpu {
     pub status: u16,
     /// FOP: the low three bits of the first byte of the opcode, and the second.
     pub opcode: u16,
-    /// FIP. Its upper half, where a 32-bit format is read, is the selector.
+    /// FIP: the offset of the last instruction that is no control instruction.
     pub ip: u64,
-    /// FDP, likewise.
+    /// FDP: the offset of the last operand in memory.
     pub dp: u64,
-    /// FCS.
+    /// FCS: the code segment's selector then.
     pub cs: u16,
-    /// FDS.
+    /// FDS: the selector of the operand's segment.
     pub ds: u16,
 }
 
@@ -223,7 +223,7 @@ impl Fpu {
         };
     }
 
-    /// What every instruction of MMX but EMMS does: TOP is 0, and no register is empty (SDM vol. 1,
+    /// What every instruction of MMX does, but EMMS: TOP is 0, and no register is empty (SDM vol. 1,
     /// 9.5.1).
     #[inline]
     pub const fn enter_mmx(&mut self) {

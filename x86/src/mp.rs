@@ -71,6 +71,13 @@ pub(crate) fn halt(cpu: &mut Cpu) -> bool {
     in_kernel
 }
 
+/// A trap behind HLT ends it.
+pub(crate) fn wake(cpu: &mut Cpu) {
+    if cpu.state.mp == MpState::Halted {
+        cpu.state.mp = MpState::Runnable;
+    }
+}
+
 /// Whether there is something that ends a vCPU's wait.
 fn ready(cpu: &Cpu) -> bool {
     let apic = cpu.state.peer.apic();
@@ -79,6 +86,9 @@ fn ready(cpu: &Cpu) -> bool {
     }
     if cpu.state.mp != MpState::Halted {
         return false;
+    }
+    if events::exception_waits(cpu) {
+        return true;
     }
     let interrupts = &cpu.state.interrupts;
     let nmi = interrupts.nmi || apic.noted(event::NMI) != 0;
@@ -170,6 +180,9 @@ fn initialise(cpu: &mut Cpu, apic: &Apic) {
         ..InterruptState::default()
     };
     vcpu::forget_accesses(state);
+    // What user space asks of debugging stays.
+    registers::reset(cpu);
+    events::reset(cpu);
     for number in 0..16 {
         cpu.set_slot(regs::gpr(number), 0);
     }

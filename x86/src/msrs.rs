@@ -82,7 +82,10 @@ pub fn read(cpu: &Cpu, number: u32, by: By) -> Result<u64, Failure> {
 /// Writes a register: `KVM_SET_MSRS`, and what WRMSR does if it may.
 pub fn write(cpu: &mut Cpu, number: u32, value: u64, by: By) -> Result<(), Failure> {
     let msr = find(number).ok_or(Failure::Unknown)?;
-    (msr.write)(cpu, number, value, by).ok_or(Failure::Invalid)
+    let written = (msr.write)(cpu, number, value, by);
+    // What user space is told to save, it may restore.
+    let restored = by == By::Host && msr.listed && value == 0;
+    written.or(restored.then_some(())).ok_or(Failure::Invalid)
 }
 
 /// The numbers of `KVM_GET_MSR_INDEX_LIST`.

@@ -231,6 +231,7 @@ pub(crate) fn forget_accesses(state: &mut State) {
     state.devices = Devices::default();
     state.io = None;
     state.input = Default::default();
+    state.msr_pending = None;
 }
 
 /// Whether the instruction at hand is to be run by itself.

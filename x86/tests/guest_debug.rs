@@ -2,9 +2,11 @@
 //! the guest's own debug registers, and injection, in both tiers.
 
 use understudy_engine::run::Tier;
+use understudy_x86::chipset::Chipset;
 use understudy_x86::debug::guest::{Busy, GuestDebug, control};
 use understudy_x86::debug::registers::DebugRegs;
 use understudy_x86::exit::{DebugExit, Exit, Io, Mmio, VMRUN_INVALID};
+use understudy_x86::mp::MpState;
 use understudy_x86::regs::{RAX, RBX, RCX, RDI, RDX, RSI, RSP, flag};
 use understudy_x86::testing::{Bare, CODE, DATA, END, HANDLERS};
 
@@ -266,6 +268,31 @@ fn steps_over_hlt_shadows_and_transfers() {
             state.msrs.sfmask = mask;
         });
         assert_eq!((&events[..], &again[..]), (expected, expected));
+    }
+}
+
+/// DBG-4: with a local APIC the vCPU stops behind HLT, and waits in the next run.
+#[test]
+fn a_step_over_a_hlt_that_waits() {
+    for tier in TIERS {
+        let mut m = Bare::with(|machine| assert!(machine.create_chipset(Chipset::new(None))));
+        m.code_at(CODE, &[0xf4, 0x90]);
+        m.set_flags(0);
+        m.vcpu.engine.set_tier(tier);
+        ask(&mut m, STEP, &[]);
+        let exit = m.run_on();
+        assert_eq!(event(&m, exit), StepKvm(1));
+        assert_eq!(m.vcpu.mp_state(), MpState::Halted);
+        ask(&mut m, control::INJECT_DB, &[]);
+        // The handler's HLT waits, too.
+        let peer = m.vcpu.peer().clone();
+        let thread = std::thread::spawn(move || {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            peer.kick();
+        });
+        m.run_on();
+        thread.join().expect("the thread only kicks");
+        assert_eq!(m.cpu().pc, HANDLERS + 2, "{tier:?}");
     }
 }
 

@@ -206,8 +206,10 @@ fn near(ours: u64, theirs: u64) -> bool {
     [0, 32].iter().all(|shift| {
         let (a, b) = ((ours >> shift) as u32, (theirs >> shift) as u32);
         let (x, y) = (f32::from_bits(a), f32::from_bits(b));
-        // 1.5 * 2^-12 either way.
-        a == b || (x - y).abs() <= x.abs() * 3.0 / 4096.0
+        // 1.5 * 2^-12 either way, and of those about the smallest normal number one may be zero.
+        let tiny = |v: f32| v.abs() <= f32::MIN_POSITIVE * 1.001;
+        let same = a >> 31 == b >> 31;
+        a == b || same && (tiny(x) && tiny(y) || (x - y).abs() <= x.abs() * 3.0 / 4096.0)
     })
 }
 

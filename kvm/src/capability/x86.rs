@@ -40,6 +40,8 @@ pub(super) fn of_system(system: &Kvm, capability: u32) -> i32 {
         | KVM_CAP_XSAVE
         | KVM_CAP_XCRS
         | KVM_CAP_IRQCHIP
+        | KVM_CAP_MMU_SHADOW_CACHE_CONTROL
+        | KVM_CAP_PRE_FAULT_MEMORY
         | KVM_CAP_GET_TSC_KHZ
         | KVM_CAP_SET_TSS_ADDR
         | KVM_CAP_SET_IDENTITY_MAP_ADDR

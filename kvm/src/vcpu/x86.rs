@@ -1,14 +1,24 @@
 //! What only a vCPU of an x86-64 guest has.
 
+use std::mem::offset_of;
+
+use understudy_abi::PAGE_SIZE;
+use understudy_abi::exit::{
+    KVM_EXIT_HLT, KVM_EXIT_IO, KVM_EXIT_IO_IN, KVM_EXIT_IRQ_WINDOW_OPEN, KVM_EXIT_SET_TPR,
+    KVM_EXIT_SHUTDOWN, KVM_EXIT_X86_RDMSR, KVM_EXIT_X86_WRMSR, io, msr,
+};
 use understudy_abi::proposals::{KVM_SAVE_REGS_ON_EXIT, kvm_debug_exit_arch_cr3};
-use understudy_abi::run::KVM_VALID_REGS;
+use understudy_abi::run::{EXIT_UNION, KVM_DIRTY_REGS, KVM_VALID_REGS, Page, Run, SYNC_REGS};
 use understudy_abi::x86::{
-    kvm_cpuid_entry2, kvm_guest_debug, kvm_regs, kvm_sregs, kvm_sync_regs, kvm_vcpu_events,
+    SyncRegs, kvm_cpuid_entry2, kvm_guest_debug, kvm_regs, kvm_sregs, kvm_sync_regs,
+    kvm_vcpu_events,
 };
 use understudy_x86::vcpu::Vcpu as Processor;
 
-use super::{GuestDebug, Vcpu, VcpuEvents, VcpuFd};
+use super::{GuestDebug, ReadMsrExit, Vcpu, VcpuEvents, VcpuExit, VcpuFd, WriteMsrExit};
 use crate::errno::Errno;
+use crate::ioctl::x86::run::PORT_DATA;
+use crate::shared::SharedPages;
 use crate::x86::Machine;
 
 /// What is to be completed at the beginning of the next `KVM_RUN`.
@@ -45,6 +55,79 @@ impl State {
             has_run: false,
             changes: 0,
         })
+    }
+}
+
+/// What [`VcpuExit`] borrows at exits that only x86-64 guests have: `kvm_run` is shared, and nobody
+/// may have a reference into it.
+#[derive(Debug, Default)]
+pub(super) struct Answers {
+    /// The data of ports.
+    port: Vec<u8>,
+    error: u8,
+    data: u64,
+}
+
+impl Answers {
+    /// Puts what was answered to the last exit into `kvm_run`.
+    #[inline]
+    pub(super) fn give(&self, page: &Run<SharedPages>, reason: u32) {
+        match reason {
+            KVM_EXIT_IO => {
+                let access: io = page.exit();
+                if access.direction == KVM_EXIT_IO_IN {
+                    page.0.store(PORT_DATA, &self.port);
+                }
+            }
+            KVM_EXIT_X86_RDMSR | KVM_EXIT_X86_WRMSR => {
+                page.write(EXIT_UNION + offset_of!(msr, error), &self.error);
+                page.write(EXIT_UNION + offset_of!(msr, data), &self.data);
+            }
+            _ => {}
+        }
+    }
+
+    /// The exit of this reason.
+    #[inline]
+    pub(super) fn take<'a>(&'a mut self, page: &Run<SharedPages>, reason: u32) -> VcpuExit<'a> {
+        match reason {
+            KVM_EXIT_IO => {
+                let access: io = page.exit();
+                // Others may have written the page.
+                let bytes = (access.count as usize).saturating_mul(access.size.into());
+                self.port.clear();
+                self.port.resize(bytes.min(PAGE_SIZE), 0);
+                if access.direction == KVM_EXIT_IO_IN {
+                    return VcpuExit::IoIn(access.port, &mut self.port);
+                }
+                page.0.load(PORT_DATA, &mut self.port);
+                VcpuExit::IoOut(access.port, &self.port)
+            }
+            KVM_EXIT_HLT => VcpuExit::Hlt,
+            KVM_EXIT_IRQ_WINDOW_OPEN => VcpuExit::IrqWindowOpen,
+            KVM_EXIT_SET_TPR => VcpuExit::SetTpr,
+            KVM_EXIT_SHUTDOWN => VcpuExit::Shutdown,
+            KVM_EXIT_X86_RDMSR | KVM_EXIT_X86_WRMSR => {
+                let access: msr = page.exit();
+                let (reason_of_access, index) = (access.reason, access.index);
+                (self.error, self.data) = (0, access.data);
+                if reason == KVM_EXIT_X86_WRMSR {
+                    return VcpuExit::X86Wrmsr(WriteMsrExit {
+                        error: &mut self.error,
+                        reason: reason_of_access,
+                        index,
+                        data: access.data,
+                    });
+                }
+                VcpuExit::X86Rdmsr(ReadMsrExit {
+                    error: &mut self.error,
+                    reason: reason_of_access,
+                    index,
+                    data: &mut self.data,
+                })
+            }
+            reason => VcpuExit::Unsupported(reason),
+        }
     }
 }
 
@@ -115,9 +198,26 @@ impl VcpuFd {
         self.vcpu.run.write(KVM_SAVE_REGS_ON_EXIT, reasons);
     }
 
+    /// Has the next run load these sets of registers from what [`VcpuFd::set_sync_regs`] has put
+    /// there (`kvm_dirty_regs`).
+    pub fn set_sync_dirty_regs(&self, dirty: SyncRegs) {
+        self.vcpu.run.write(KVM_DIRTY_REGS, &dirty.bits());
+    }
+
+    /// Puts registers where exits store them.
+    pub fn set_sync_regs(&self, regs: &kvm_sync_regs) {
+        self.vcpu.run.set_sync_regs(regs);
+    }
+
     /// What the last exit stored, or user space.
     pub fn sync_regs(&self) -> kvm_sync_regs {
         self.vcpu.run.sync_regs()
+    }
+
+    /// CR3 of the same, alone (SYNC-21).
+    pub fn sync_regs_cr3(&self) -> u64 {
+        const CR3: usize = offset_of!(kvm_sync_regs, sregs) + offset_of!(kvm_sregs, cr3);
+        self.vcpu.run.read(SYNC_REGS + CR3)
     }
 
     /// CR3 of the last debug exit (`x86-guest-debug-cr3`, CR3-1).

@@ -1,5 +1,6 @@
 //! What a VM of an x86-64 guest has beyond every VM.
 
+pub mod module;
 pub mod proposals;
 mod settings;
 pub mod sync_regs;

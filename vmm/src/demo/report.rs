@@ -1,153 +1,49 @@
-//! What the demonstration prints.
+//! What both demonstrations print alike.
 
-use super::{Summary, guest};
-use std::fmt;
 use std::io::{self, Write};
 
-/// The kind of a debug exit, by the exception class of its syndrome (ESR-8).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Kind {
-    /// A hardware breakpoint: EC 0x30.
-    Breakpoint,
-    /// A software step: EC 0x32.
-    Step,
-    /// A watchpoint: EC 0x34.
-    Watchpoint,
-    /// A BRK instruction: EC 0x3C.
-    Brk,
-}
-
-impl Kind {
-    /// The kind of this syndrome.
-    pub fn of(esr: u64) -> Option<Kind> {
-        Some(match esr >> 26 & 0x3f {
-            0x30 => Kind::Breakpoint,
-            0x32 => Kind::Step,
-            0x34 => Kind::Watchpoint,
-            0x3c => Kind::Brk,
-            _ => return None,
-        })
-    }
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Kind::Breakpoint => "breakpoint",
-            Kind::Step => "step",
-            Kind::Watchpoint => "watchpoint",
-            Kind::Brk => "BRK",
-        })
-    }
-}
-
-/// A debug exit.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Event {
-    /// Its kind.
-    pub kind: Kind,
-    /// Where the guest is: at the instruction, or after it for a step (DBG-22).
-    pub pc: u64,
-    /// The syndrome, all 64 bits (ESR-2).
-    pub esr: u64,
-    /// The address of a watchpoint's access.
-    pub far: Option<u64>,
-    /// CONTEXTIDR_EL1: the process, as the guest's kernel numbers them.
-    pub process: u64,
-    /// The ASID of TTBR0_EL1.
-    pub asid: u64,
-}
-
-impl Event {
-    /// What the syndrome's ISS says.
-    fn iss(&self) -> String {
-        match self.kind {
-            Kind::Brk => format!("BRK #{:#x}", self.esr & 0xffff),
-            Kind::Watchpoint => {
-                let access = if self.esr & 1 << 6 != 0 {
-                    "store"
-                } else {
-                    "load"
-                };
-                format!("{access} by EL0")
-            }
-            Kind::Breakpoint => "from EL0".into(),
-            Kind::Step => match self.esr >> 24 & 1 {
-                1 => "one instruction".into(),
-                _ => "trapped or emulated".into(),
-            },
-        }
-    }
-}
+use super::Loop;
 
 /// A section's heading.
-pub fn heading(out: &mut impl Write, text: &str) -> io::Result<()> {
+pub(super) fn heading(out: &mut impl Write, text: &str) -> io::Result<()> {
     writeln!(out, "\n{text}")
 }
 
-/// The outcome of one crossing of the guest's breakpoint.
-pub fn os_lock(out: &mut impl Write, (oslsr, hits): (u64, u64)) -> io::Result<()> {
-    let state = if oslsr & 2 != 0 { "set" } else { "clear" };
-    let taken = match hits {
-        0 => "no breakpoint exception",
-        _ => "the breakpoint exception is taken by the guest",
-    };
-    writeln!(out, "   OS Lock {state:<6} OSLSR_EL1 {oslsr:#x}   {taken}")
-}
-
-/// The heads of the columns of [`event`].
-pub fn columns(out: &mut impl Write) -> io::Result<()> {
-    writeln!(
-        out,
-        "   process  exit        PC          ESR                 syndrome         FAR"
-    )
-}
-
-/// A line for a debug exit.
-pub fn event(out: &mut impl Write, event: &Event) -> io::Result<()> {
-    let far = event.far.map(|far| format!("{far:#x}")).unwrap_or_default();
-    let line = format!(
-        "   {:<8} {:<11} {:<#11x} {:#018x}  {:<16} {far}",
-        event.process,
-        event.kind,
-        event.pc,
-        event.esr,
-        event.iss(),
-    );
-    writeln!(out, "{}", line.trim_end())
-}
-
 /// The loop's time.
-pub fn speed(out: &mut impl Write, summary: &Summary, result: u64) -> io::Result<()> {
+pub(super) fn speed(out: &mut impl Write, timed: &Loop, result: u64) -> io::Result<()> {
     writeln!(
         out,
         "   {} million guest instructions in {:.2} s: {:.0} million a second (result {result:#x})",
-        guest::LOOP_INSTRUCTIONS / 1_000_000,
-        summary.loop_time.as_secs_f64(),
-        summary.instructions_a_second() / 1e6,
+        timed.instructions / 1_000_000,
+        timed.time.as_secs_f64(),
+        timed.instructions_a_second() / 1e6,
     )
 }
 
-/// The last lines.
-pub fn summary(out: &mut impl Write, summary: &Summary) -> io::Result<()> {
-    let of = |process| {
-        summary
-            .events
-            .iter()
-            .filter(|e| e.process == process)
-            .count()
-    };
+/// The last lines: debug exits by process, how the guest ended, the loop.
+pub(super) fn summary(
+    out: &mut impl Write,
+    processes: impl Iterator<Item = u64>,
+    ending: &str,
+    timed: &Loop,
+) -> io::Result<()> {
+    let mut of = [0usize; 2];
+    let mut all = 0;
+    for process in processes {
+        all += 1;
+        if let Some(count) = of.get_mut((process as usize).wrapping_sub(1)) {
+            *count += 1;
+        }
+    }
     heading(out, "Summary")?;
+    let [one, two] = of;
     writeln!(
         out,
-        "   {} debug exits: {} from process 1, {} from process 2; the guest powered off",
-        summary.events.len(),
-        of(1),
-        of(2),
+        "   {all} debug exits: {one} from process 1, {two} from process 2; the guest {ending}"
     )?;
     writeln!(
         out,
         "   {:.0} million guest instructions a second",
-        summary.instructions_a_second() / 1e6
+        timed.instructions_a_second() / 1e6
     )
 }

@@ -48,6 +48,7 @@ pub fn get(cpu: &Cpu) -> DebugRegs {
 pub fn reset(cpu: &mut Cpu) {
     let state = &mut cpu.state.debug;
     (state.db, state.dr6, state.dr7) = ([0; 4], DR6, DR7);
+    debug::disarm(cpu);
     breakpoints::update(cpu);
 }
 

@@ -41,7 +41,7 @@ impl Env {
             return Comparison::Equal;
         }
         if x.sign != y.sign {
-            return if x.sign && !(x.is_zero() && y.is_zero()) {
+            return if x.sign {
                 Comparison::Less
             } else {
                 Comparison::Greater

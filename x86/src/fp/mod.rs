@@ -11,7 +11,8 @@
 //!                IE, DE, ZE                         OE, UE, PE, C1
 //! ```
 //!
-//! `round.rs` has the two ends, everything else is exact integer arithmetic between them. Where the
+//! `round.rs` has the two ends, everything else is exact integer arithmetic between them, but for the
+//! x87's transcendental functions, which are series of 128 bits (`transcendental.rs`). Where the
 //! host's own `f32` and `f64` provably give the same bits and flags they are used instead (`host.rs`);
 //! the tests run both, and the host's SSE and x87 units beside them.
 //!

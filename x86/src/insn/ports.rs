@@ -119,6 +119,11 @@ impl How {
                 return Ok(0);
             }
             self.count(cpu);
+            // User space may have lowered RCX meanwhile.
+            if self.left(cpu) == 0 {
+                io::forget_input(cpu);
+                return Ok(0);
+            }
         }
         How::between(cpu);
         Err(Stop::Redirect)

@@ -7,6 +7,7 @@ use understudy_abi::common::kvm_enable_cap;
 use understudy_x86::chipset::Chipset;
 use understudy_x86::chipset::routing::GSIS;
 use understudy_x86::msrs::reason;
+use understudy_x86::quirks::quirk;
 
 use crate::errno::Errno;
 use crate::x86::Machine;
@@ -28,7 +29,9 @@ pub(crate) fn enable_cap(machine: &Machine, cap: &kvm_enable_cap) -> Result<(), 
             machine
                 .settings
                 .change(|settings| settings.disabled_quirks |= disabled);
-            machine.disabled_quirks.fetch_or(disabled, Ordering::SeqCst);
+            if disabled & quirk::LINT0_REENABLED != 0 {
+                machine.apic.lint0_reenabled.store(false, Ordering::SeqCst);
+            }
             Ok(())
         }
         _ => Err(Errno::EINVAL),

@@ -52,7 +52,8 @@ pub(crate) const ROWS: &[Row] = &[
         EFAULT "the argument cannot be read",
         EINVAL "there is no interrupt controller in the kernel, too many routes, or one that cannot be"),
     row!(KVM_SET_BOOT_CPU_ID: Vm set_boot_cpu, "which vCPU begins",
-        EBUSY "there is a vCPU"),
+        EBUSY "there is a vCPU",
+        EINVAL "no vCPU can have this id"),
     row!(KVM_GET_LAPIC: Vcpu get_lapic, "the local APIC's registers",
         EFAULT "the argument cannot be written",
         EINVAL "the local APIC is user space's"),
@@ -196,6 +197,10 @@ fn set_boot_cpu(vm: &Arc<Vm>, call: &Call<'_>) -> Result<i64, Errno> {
     let machine = vm.x86()?;
     if !machine.vcpus().is_empty() {
         return Err(Errno::EBUSY);
+    }
+    let id = u32::try_from(call.arg).ok();
+    if id.is_none_or(|id| id > machine.max_vcpu_id()) {
+        return Err(Errno::EINVAL);
     }
     machine
         .apic

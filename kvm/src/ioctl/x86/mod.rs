@@ -7,6 +7,7 @@ pub(crate) mod guest_debug;
 pub(crate) mod intel;
 pub(crate) mod interrupt;
 pub(crate) mod irqchip;
+pub(crate) mod mmu;
 pub(crate) mod mp_state;
 pub(crate) mod msrs;
 pub(crate) mod pit;

@@ -48,7 +48,7 @@ macro_rules! at {
 }
 
 /// Where the data of port accesses is, from the start of `kvm_run`.
-const PORT_DATA: usize = KVM_PIO_PAGE_OFFSET * PAGE_SIZE;
+pub(crate) const PORT_DATA: usize = KVM_PIO_PAGE_OFFSET * PAGE_SIZE;
 
 /// The offset in `kvm_run` of a set of sync registers.
 macro_rules! set {

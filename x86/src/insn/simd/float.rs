@@ -282,17 +282,26 @@ pub(super) fn accumulate(cpu: &mut Cpu, flags: u8) {
     }
 }
 
-/// The end of an instruction: its flags, or its exception (SDM vol. 1, 11.5.2; vol. 3A, 6.15, #XM).
-pub(super) fn report(cpu: &mut Cpu, env: &Env) -> Result<(), Stop> {
-    let unmasked = env.unmasked();
-    // Found beforehand and not masked, an exception keeps the others from being found.
-    let flags = if unmasked & fp::PRE != 0 {
+/// The exceptions of operations that are made at once. Found beforehand and not masked, one keeps those
+/// of results from being found (SDM vol. 1, 4.9.2).
+pub(super) fn found(env: &Env) -> u8 {
+    if env.unmasked() & fp::PRE != 0 {
         env.flags & fp::PRE
     } else {
         env.flags
-    };
+    }
+}
+
+/// The end of an instruction: its flags, or its exception.
+pub(super) fn report(cpu: &mut Cpu, env: &Env) -> Result<(), Stop> {
+    deliver(cpu, found(env), env.masked)
+}
+
+/// Sets flags, and takes the exception for those that are not masked (SDM vol. 1, 11.5.2; vol. 3A, 6.15,
+/// #XM).
+pub(super) fn deliver(cpu: &mut Cpu, flags: u8, masked: u8) -> Result<(), Stop> {
     accumulate(cpu, flags);
-    if unmasked == 0 {
+    if flags & !masked == 0 {
         return Ok(());
     }
     let vector = if cpu.state.cr4 & cr4::OSXMMEXCPT != 0 {

@@ -226,7 +226,10 @@ fn lanewise<E: Emit<Arch = X86>>(e: &mut E, o: &Operands) -> Result<(), E::Stop>
     let mut result = m;
     for half in 0..p.halves() {
         let a = e.vec_get(half_of(p.n, half));
-        let c = e.vec_get(half_of(p.k, half));
+        let c = match p.op {
+            Op::Select(_) | Op::Pure(_) => e.vec_get(half_of(p.k, half)),
+            _ => a,
+        };
         result[half] = emit::half(e, p.op, p.imm, half, [a, m[half], c])?;
     }
     finish(e, p, result);

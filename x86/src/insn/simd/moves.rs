@@ -3,9 +3,34 @@
 
 use super::{MEM, extended, finish, half_of, source, vector_address};
 use crate::X86;
-use crate::insn::operand::{address, load, read, store, store_pair, write, zx};
+use crate::insn::operand::{address, load, load_pair, read, store, store_pair, write, zx};
 use crate::insn::{Loc, Operands};
 use understudy_engine::emit::{Emit, Size};
+
+/// Loads all of a register: MOVAPS and its like, from memory.
+pub(super) fn load_all<E: Emit<Arch = X86>>(e: &mut E, o: &Operands) -> Result<(), E::Stop> {
+    let p = &o.simd;
+    let at = vector_address(e, o, 16 * p.halves() as u64, false)?;
+    let (low, high) = load_pair(e, at, o.via, p.aligned)?;
+    let upper = if p.wide {
+        let at = e.add_imm(at, 16);
+        Some(load_pair(e, at, o.via, p.aligned)?)
+    } else {
+        None
+    };
+    let slot = half_of(p.d, 0);
+    e.put(slot, low);
+    e.put(slot.next(), high);
+    let slot = half_of(p.d, 1);
+    if let Some((low, high)) = upper {
+        e.put(slot, low);
+        e.put(slot.next(), high);
+    } else if p.vex {
+        let zero = e.vec_imm(0);
+        e.vec_put(slot, zero);
+    }
+    Ok(())
+}
 
 /// Stores all of a register: MOVAPS and its like, to memory.
 pub(super) fn store_all<E: Emit<Arch = X86>>(e: &mut E, o: &Operands) -> Result<(), E::Stop> {

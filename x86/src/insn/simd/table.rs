@@ -526,6 +526,8 @@ fn moving(insn: &Instruction, shape: &Shape, p: &mut Simd) -> Option<Definition>
             p.op = Op::Move;
             if p.d == MEM {
                 def!(X86, "MOVAPS", moves::store_all)
+            } else if p.m == MEM {
+                def!(X86, "MOVAPS", moves::load_all)
             } else {
                 def!(X86, "MOVAPS", lanewise)
             }

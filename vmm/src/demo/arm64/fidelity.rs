@@ -1,7 +1,8 @@
 //! What hiding a feature is worth: a guest that uses LSE atomics in a VM whose ID registers say that
 //! there are none, once in each [`Fidelity`].
 
-use super::{DemoError, guest::RAM, machine, named};
+use super::{guest::RAM, machine};
+use crate::error::{Error, named};
 use std::io::Write;
 use understudy_abi::arm64::reg;
 use understudy_kvm::{Fidelity, Kvm, VcpuExit};
@@ -29,8 +30,8 @@ const CODE: [u32; 4] = [0xf821_0083, 0xf100_04a5, 0x54ff_ffc1, STORE];
 ///
 /// # Errors
 ///
-/// [`DemoError`].
-pub fn run(out: &mut impl Write) -> Result<(), DemoError> {
+/// [`Error`].
+pub fn run(out: &mut impl Write) -> Result<(), Error> {
     writeln!(
         out,
         "ID_AA64ISAR0_EL1.Atomic is 0, and the guest runs LDADD X1, X3, [X4] {TURNS} times"
@@ -45,7 +46,7 @@ pub fn run(out: &mut impl Write) -> Result<(), DemoError> {
 }
 
 /// What the guest does, in lines.
-fn outcome(fidelity: Fidelity) -> Result<Vec<String>, DemoError> {
+fn outcome(fidelity: Fidelity) -> Result<Vec<String>, Error> {
     let kvm = named("opening KVM", Kvm::new())?.with_fidelity(fidelity);
     let mut image = vec![0; VECTOR as usize + 4];
     for (to, word) in image.chunks_exact_mut(4).zip(CODE) {
@@ -57,7 +58,7 @@ fn outcome(fidelity: Fidelity) -> Result<Vec<String>, DemoError> {
     let get = |vcpu: &understudy_kvm::VcpuFd, id| {
         let mut value = [0; 8];
         named("KVM_GET_ONE_REG", vcpu.get_one_reg(id, &mut value))?;
-        Ok::<_, DemoError>(u64::from_le_bytes(value))
+        Ok::<_, Error>(u64::from_le_bytes(value))
     };
     let isar0 = get(vcpu, ID_AA64ISAR0_EL1)?;
     for (id, value) in [
@@ -75,7 +76,7 @@ fn outcome(fidelity: Fidelity) -> Result<Vec<String>, DemoError> {
     }
     match named("KVM_RUN", vcpu.run())? {
         VcpuExit::MmioWrite(EXIT, _) => {}
-        other => return Err(DemoError::Unexpected(format!("{other:?}"))),
+        other => return Err(Error::Unexpected(format!("{other:?}"))),
     }
     let first = if get(vcpu, reg::core::PC)? == RAM + VECTOR {
         let (esr, elr) = (get(vcpu, ESR_EL1)?, get(vcpu, reg::core::ELR_EL1)?);
