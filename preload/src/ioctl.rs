@@ -7,6 +7,7 @@ use std::os::fd::{IntoRawFd, OwnedFd, RawFd};
 use understudy_abi::ioctl::KVM_RUN;
 use understudy_kvm::{Descriptors, Errno, Object};
 
+use crate::cancel::Deferred;
 use crate::registry::Known;
 use crate::{fail, pass_through, real, registry};
 
@@ -31,7 +32,15 @@ pub(crate) fn try_ioctl(fd: RawFd, request: u32, arg: u64) -> Option<Result<i64,
     if request == KVM_RUN && !UNBLOCKED.replace(true) {
         understudy_memory::host::unblock_signals();
     }
-    Some(understudy_kvm::ioctl(&object, &Process, request, arg))
+    if request != KVM_RUN {
+        return Some(understudy_kvm::ioctl(&object, &Process, request, arg));
+    }
+    let deferred = Deferred::begin();
+    let result = understudy_kvm::ioctl(&object, &Process, request, arg);
+    // The thread may end here.
+    drop(object);
+    deferred.end();
+    Some(result)
 }
 
 /// `ioctl` on what is not ours.

@@ -168,13 +168,13 @@ impl Vcpu {
                 self.run.0.load(PORT_DATA, data);
                 state.cpu.complete_io_elements(data);
             }
+            Some(Completion::Hypercall) => {
+                let answer: hypercall = self.run.exit();
+                state.cpu.complete_hypercall(answer.ret);
+            }
             Some(Completion::Msr) => {
                 let answer: msr = self.run.exit();
                 state.cpu.complete_msr(answer.error != 0, answer.data);
-            }
-            Some(Completion::Hypercall) => {
-                let result = self.run.read(at!(hypercall.ret));
-                state.cpu.complete_hypercall(result);
             }
         }
     }
@@ -233,17 +233,19 @@ impl Vcpu {
                 page.set_exit_reason(KVM_EXIT_IRQ_WINDOW_OPEN);
                 self.stats.count(count::REQUEST_IRQ_EXITS);
             }
+            Exit::Hypercall(call) => {
+                page.set_exit(&hypercall {
+                    nr: call.number,
+                    args: call.arguments,
+                    ret: 0,
+                    flags: call.long_mode.into(),
+                });
+                page.set_exit_reason(KVM_EXIT_HYPERCALL);
+                state.completion = Some(Completion::Hypercall);
+            }
             Exit::IoapicEoi(vector) => {
                 page.set_exit(&eoi { vector });
                 page.set_exit_reason(KVM_EXIT_IOAPIC_EOI);
-            }
-            Exit::Hypercall(call) => {
-                page.write(at!(hypercall.nr), &call.number);
-                page.write(at!(hypercall.args), &call.arguments);
-                page.write(at!(hypercall.ret), &0u64);
-                page.write(at!(hypercall.flags), &u64::from(call.long_mode));
-                page.set_exit_reason(KVM_EXIT_HYPERCALL);
-                state.completion = Some(Completion::Hypercall);
             }
             Exit::SetTpr => page.set_exit_reason(KVM_EXIT_SET_TPR),
             Exit::Shutdown => page.set_exit_reason(KVM_EXIT_SHUTDOWN),
