@@ -15,7 +15,7 @@ pub mod mce;
 mod mtrr;
 mod table;
 
-use crate::{Cpu, apic};
+use crate::{Cpu, apic, pv};
 pub use exits::reason;
 pub(crate) use table::MWAIT;
 pub use table::Msrs;
@@ -46,7 +46,14 @@ pub struct Msr {
 }
 
 /// All registers. Each table is in the order of numbers.
-pub static TABLES: &[&[Msr]] = &[table::TABLE, mtrr::TABLE, mce::TABLE, apic::msrs::TABLE];
+pub static TABLES: &[&[Msr]] = &[
+    table::TABLE,
+    mtrr::TABLE,
+    mce::TABLE,
+    apic::msrs::TABLE,
+    pv::msrs::OLD,
+    pv::msrs::TABLE,
+];
 
 /// Why an access failed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

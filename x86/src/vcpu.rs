@@ -22,6 +22,7 @@ use crate::machine::{LEAVE, Machine, NEW_EPOCH, TELL_EPOCH};
 use crate::mmu;
 use crate::mp::{self, MpState};
 use crate::msrs::exits;
+use crate::pv;
 use crate::regs::flag;
 use crate::state::{self, State, cr0};
 use crate::{Cpu, X86, debug, devices};
@@ -58,6 +59,7 @@ impl Vcpu {
         let requests = peer.requests().clone();
         let mut engine = Engine::new(State::new(machine.clone(), peer), requests);
         reset(&mut engine.cpu);
+        engine.cpu.state.tsc = machine.new_tsc();
         engine.cpu.state.mp = MpState::initial(&engine.cpu.state);
         Vcpu {
             engine,
@@ -99,7 +101,9 @@ impl Vcpu {
                 suberror: EMULATION,
             };
         }
+        pv::begin(&mut self.engine.cpu);
         self.engine.run();
+        pv::end(&mut self.engine.cpu);
         let exit = self.engine.cpu.state.exit.take();
         if let Some(Exit::Mmio(mmio)) = exit
             && !mmio.is_write
@@ -288,6 +292,7 @@ pub(crate) fn service(cpu: &mut Cpu) -> Result<(), Stop> {
         return Err(Stop::Exit);
     }
     mp::service(cpu)?;
+    pv::clock::service(cpu);
     debug::service(cpu)?;
     events::service(cpu)?;
     interrupts::service(cpu)

@@ -30,6 +30,8 @@ pub(crate) enum Completion {
     Io(usize),
     /// An access of an MSR: what was read, and whether it is an error, is in `kvm_run`'s `msr`.
     Msr,
+    /// A hypercall: its result is in `kvm_run`'s `hypercall.ret`.
+    Hypercall,
 }
 
 /// What an ioctl on the vCPU works on.

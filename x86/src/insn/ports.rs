@@ -162,6 +162,9 @@ impl How {
 }
 
 fn leave(cpu: &mut Cpu, io: Io, access: Access) -> Stop {
+    if io::string_answered(cpu, &io, access) {
+        return Stop::Redirect;
+    }
     cpu.state.io = Some(Pending {
         io,
         access,

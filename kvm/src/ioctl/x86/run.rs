@@ -172,6 +172,10 @@ impl Vcpu {
                 let answer: msr = self.run.exit();
                 state.cpu.complete_msr(answer.error != 0, answer.data);
             }
+            Some(Completion::Hypercall) => {
+                let result = self.run.read(at!(hypercall.ret));
+                state.cpu.complete_hypercall(result);
+            }
         }
     }
 
@@ -232,6 +236,14 @@ impl Vcpu {
             Exit::IoapicEoi(vector) => {
                 page.set_exit(&eoi { vector });
                 page.set_exit_reason(KVM_EXIT_IOAPIC_EOI);
+            }
+            Exit::Hypercall(call) => {
+                page.write(at!(hypercall.nr), &call.number);
+                page.write(at!(hypercall.args), &call.arguments);
+                page.write(at!(hypercall.ret), &0u64);
+                page.write(at!(hypercall.flags), &u64::from(call.long_mode));
+                page.set_exit_reason(KVM_EXIT_HYPERCALL);
+                state.completion = Some(Completion::Hypercall);
             }
             Exit::SetTpr => page.set_exit_reason(KVM_EXIT_SET_TPR),
             Exit::Shutdown => page.set_exit_reason(KVM_EXIT_SHUTDOWN),
