@@ -79,12 +79,15 @@ pub fn read(cpu: &Cpu, number: u32, by: By) -> Result<u64, Failure> {
     (msr.read)(cpu, number, by).ok_or(Failure::Invalid)
 }
 
+/// MSR_PLATFORM_INFO.
+const PLATFORM_INFO: u32 = 0xce;
+
 /// Writes a register: `KVM_SET_MSRS`, and what WRMSR does if it may.
 pub fn write(cpu: &mut Cpu, number: u32, value: u64, by: By) -> Result<(), Failure> {
     let msr = find(number).ok_or(Failure::Unknown)?;
     let written = (msr.write)(cpu, number, value, by);
-    // What user space is told to save, it may restore.
-    let restored = by == By::Host && msr.listed && value == 0;
+    // What user space is told to save, it may restore; but CPUID faulting that is on keeps its offer.
+    let restored = by == By::Host && msr.listed && value == 0 && number != PLATFORM_INFO;
     written.or(restored.then_some(())).ok_or(Failure::Invalid)
 }
 

@@ -131,7 +131,7 @@ fn features_can_be_enforced() {
     for number in all {
         for by in [By::Guest, By::Host] {
             assert_eq!(msrs::read(m.cpu(), number, by), Err(Failure::Invalid));
-            assert_eq!(msrs::write(m.cpu(), number, 0, by), Err(Failure::Invalid));
+            assert_eq!(msrs::write(m.cpu(), number, 1, by), Err(Failure::Invalid));
         }
     }
     for number in [5, 10, 11] {
