@@ -13,7 +13,7 @@ use crate::real;
 /// `PTHREAD_CANCEL_DEFERRED`.
 const DEFERRED: c_int = 0;
 
-unsafe extern "C" {
+unsafe extern "C-unwind" {
     /// libc's function.
     fn pthread_setcanceltype(kind: c_int, old: *mut c_int) -> c_int;
 }

@@ -32,15 +32,7 @@ pub(crate) fn try_ioctl(fd: RawFd, request: u32, arg: u64) -> Option<Result<i64,
     if request == KVM_RUN && !UNBLOCKED.replace(true) {
         understudy_memory::host::unblock_signals();
     }
-    if request != KVM_RUN {
-        return Some(understudy_kvm::ioctl(&object, &Process, request, arg));
-    }
-    let deferred = Deferred::begin();
-    let result = understudy_kvm::ioctl(&object, &Process, request, arg);
-    // The thread may end here.
-    drop(object);
-    deferred.end();
-    Some(result)
+    Some(understudy_kvm::ioctl(&object, &Process, request, arg))
 }
 
 /// `ioctl` on what is not ours.
@@ -59,8 +51,24 @@ pub(crate) unsafe fn host(fd: RawFd, request: c_long, arg: u64) -> c_int {
     }
 }
 
+// A thread that is cancelled ends where its `KVM_RUN` does, by an unwinding through here.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn ioctl(fd: c_int, request: c_long, arg: u64) -> c_int {
+unsafe extern "C-unwind" fn ioctl(fd: c_int, request: c_long, arg: u64) -> c_int {
+    if request as u32 == KVM_RUN {
+        let deferred = Deferred::begin();
+        // SAFETY: the caller's promise.
+        let result = unsafe { perform(fd, request, arg) };
+        deferred.end();
+        return result;
+    }
+    // SAFETY: the caller's promise.
+    unsafe { perform(fd, request, arg) }
+}
+
+/// # Safety
+///
+/// The kernel's contract of the request.
+unsafe fn perform(fd: c_int, request: c_long, arg: u64) -> c_int {
     // The kernel takes the request as 32 bits, whatever the caller had above them.
     match try_ioctl(fd, request as u32, arg) {
         Some(Ok(value)) => value as c_int,

@@ -1,8 +1,9 @@
 //! The time stamp counter (SDM vol. 3B, 18.17).
 //!
-//! It follows from the host's monotonic clock and not from the host's counter, so that it is the same on
-//! any host: what counts at a VM's rate since the clock began, plus an offset of the vCPU's own. The
-//! offsets of a VM's vCPUs are the same as long as nobody writes their counters apart.
+//! It follows from the host's monotonic clock, so that it is the same on any host: what counts at a VM's
+//! rate, plus an offset of the vCPU's own. The offsets of a VM's vCPUs are the same as long as nobody
+//! writes their counters apart. Where the host has such a counter itself, an offset of 0 is its value, as
+//! with KVM: programs compare the two.
 
 use crate::machine::Machine;
 use crate::{Cpu, apic, pv};
@@ -29,9 +30,29 @@ pub fn host_khz() -> u32 {
     })
 }
 
-/// What counts at a rate, at a time of the host's monotonic clock.
-pub(crate) fn count(ns: u64, khz: u32) -> u64 {
+/// What the host's counter is ahead of one that began with its monotonic clock.
+fn ahead() -> u64 {
+    static AHEAD: OnceLock<u64> = OnceLock::new();
+    *AHEAD.get_or_init(|| {
+        let (ns, counter) = (timekeeper::now(), timekeeper::counter());
+        counter.map_or(0, |counter| {
+            counter.wrapping_sub(since_boot(ns, host_khz()))
+        })
+    })
+}
+
+fn since_boot(ns: u64, khz: u32) -> u64 {
     (u128::from(ns) * u128::from(khz) / 1_000_000) as u64
+}
+
+/// What the host's counter, run at a rate, holds at a time of its monotonic clock.
+pub(crate) fn count(ns: u64, khz: u32) -> u64 {
+    let host = host_khz();
+    let ahead = match khz == host {
+        true => ahead(),
+        false => (u128::from(ahead()) * u128::from(khz) / u128::from(host)) as u64,
+    };
+    since_boot(ns, khz).wrapping_add(ahead)
 }
 
 /// A vCPU's counter.

@@ -135,7 +135,9 @@ impl Vcpu {
     /// Asks for [`Exit::IrqWindowOpen`] as soon as an interrupt could be taken
     /// (`request_interrupt_window`), or no longer does.
     pub fn request_window(&mut self, wanted: bool) {
-        self.engine.cpu.state.interrupts.window = wanted;
+        let chipset = self.engine.cpu.state.machine.chipset();
+        let user = chipset.is_none_or(|chipset| chipset.is_split());
+        self.engine.cpu.state.interrupts.window = wanted && user;
         interrupts::look(&mut self.engine.cpu);
     }
 
@@ -143,6 +145,12 @@ impl Vcpu {
     /// (`ready_for_interrupt_injection`).
     pub fn ready(&self) -> bool {
         let cpu = &self.engine.cpu;
+        match cpu.state.machine.chipset() {
+            // Nobody has to know.
+            Some(chipset) if !chipset.is_split() => return true,
+            Some(_) if !cpu.state.peer.apic().accepts_pic() => return false,
+            _ => {}
+        }
         interrupts::open(cpu) && cpu.state.interrupts.external.is_none()
     }
 
