@@ -394,6 +394,7 @@ pub(crate) fn linear_of_rip(cpu: &Cpu, rip: u64) -> u64 {
 }
 
 /// The current value of a segment register with its base.
+#[inline]
 pub fn segment(cpu: &Cpu, number: u8) -> Segment {
     let mut segment = cpu.state.segments[number as usize % 6];
     match number {

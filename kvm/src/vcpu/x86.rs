@@ -222,7 +222,7 @@ impl VcpuFd {
 
     /// CR3 of the last debug exit (`x86-guest-debug-cr3`, CR3-1).
     pub fn debug_exit_cr3(&self) -> u64 {
-        let exit: kvm_debug_exit_arch_cr3 = self.vcpu.run.exit();
-        exit.cr3
+        const CR3: usize = EXIT_UNION + offset_of!(kvm_debug_exit_arch_cr3, cr3);
+        self.vcpu.run.read(CR3)
     }
 }
