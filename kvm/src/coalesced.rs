@@ -58,11 +58,17 @@ impl CoalescedMmio {
             return Err(Errno::EINVAL);
         }
         let mut zones = self.zones.write().unwrap_or_else(PoisonError::into_inner);
-        if zones.iter().filter(|other| other.pio == zone.pio).count() >= MAX_ZONES {
+        if count(&zones, zone.pio) >= MAX_ZONES {
             return Err(Errno::ENOSPC);
         }
         zones.push(*zone);
         Ok(())
+    }
+
+    /// Whether there is no room for another device.
+    pub(crate) fn full(&self, space: Space) -> bool {
+        let zones = self.zones.read().unwrap_or_else(PoisonError::into_inner);
+        count(&zones, (space == Space::Port).into()) >= MAX_ZONES
     }
 
     /// `KVM_UNREGISTER_COALESCED_MMIO`: every zone that contains this one goes.
@@ -104,6 +110,11 @@ impl CoalescedMmio {
         last.store(next as u32, Ordering::Release);
         true
     }
+}
+
+/// How many zones there are in a space.
+fn count(zones: &[kvm_coalesced_mmio_zone], pio: u32) -> usize {
+    zones.iter().filter(|zone| zone.pio == pio).count()
 }
 
 /// Whether a zone has all of these bytes.

@@ -40,6 +40,8 @@ errnos! {
     E2BIG
     /// Exec format error: the vCPU is not initialised.
     ENOEXEC
+    /// Bad file descriptor.
+    EBADF
     /// Resource temporarily unavailable.
     EAGAIN
     /// Cannot allocate memory.

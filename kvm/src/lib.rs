@@ -17,13 +17,16 @@
 //! A descriptor of a vCPU is a memfd with its `kvm_run`; those of VMs and of the system only stand
 //! for them. Nothing that a caller passes can panic: bad calls get KVM's errno.
 
+mod bus;
 pub mod capability;
 mod coalesced;
 pub mod errno;
+mod eventfd;
 pub mod guest;
 pub mod host;
 pub mod host_memory;
 pub mod ioctl;
+mod ioeventfd;
 mod process;
 mod shared;
 pub mod signal;

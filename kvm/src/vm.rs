@@ -13,10 +13,12 @@ use understudy_arm64::machine::{Machine as Arm64Machine, Settings};
 use understudy_engine::bus::Bus;
 use understudy_memory::{GuestMemory, Limits, UserRegion};
 
+use crate::bus::Devices;
 use crate::coalesced::CoalescedMmio;
 use crate::errno::Errno;
 use crate::guest::{Guest, Peer};
 use crate::host_memory;
+use crate::ioeventfd::Ioeventfds;
 use crate::process;
 use crate::shared;
 use crate::stats::{Counters, vm_statistics};
@@ -38,6 +40,7 @@ pub struct Vm {
     pub(crate) memory: Arc<GuestMemory>,
     pub(crate) machine: Machine,
     pub(crate) coalesced: Arc<CoalescedMmio>,
+    pub(crate) ioeventfds: Arc<Ioeventfds>,
     pub(crate) stats: Counters,
     /// By id. A vCPU whose last descriptor was closed keeps its id, as in KVM.
     vcpus: Mutex<BTreeMap<u32, Weak<Vcpu>>>,
@@ -155,7 +158,9 @@ impl VmFd {
     fn new(system: Kvm, memory: Arc<GuestMemory>, machine: Machine) -> Result<VmFd, Errno> {
         let fd = shared::placeholder("kvm-vm")?;
         let coalesced = Arc::new(CoalescedMmio::new()?);
-        let bus: Arc<dyn Bus> = coalesced.clone();
+        let ioeventfds = Arc::<Ioeventfds>::default();
+        let devices: Vec<Arc<dyn Bus>> = vec![ioeventfds.clone(), coalesced.clone()];
+        let bus: Arc<dyn Bus> = Arc::new(Devices(devices));
         // As before.
         let _ = match &machine {
             Machine::Arm64(machine) => machine.bus.set(bus),
@@ -167,6 +172,7 @@ impl VmFd {
             memory,
             machine,
             coalesced,
+            ioeventfds,
             stats: Counters::new(vm_statistics(guest)),
             vcpus: Mutex::new(BTreeMap::new()),
             owner: process::Generation::now(),

@@ -53,8 +53,6 @@ fn capabilities() {
         KVM_CAP_IRQ_ROUTING,
         KVM_CAP_IRQFD,
         KVM_CAP_IRQFD_RESAMPLE,
-        KVM_CAP_IOEVENTFD,
-        KVM_CAP_IOEVENTFD_ANY_LENGTH,
         KVM_CAP_SIGNAL_MSI,
         KVM_CAP_ARM_SET_DEVICE_ADDR,
         KVM_CAP_ARM_PMU_V3,

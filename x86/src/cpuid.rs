@@ -151,7 +151,9 @@ pub fn current(cpu: &Cpu, entry: &Entry) -> [u32; 4] {
         }
         (0xd, 0) => values[1] = xsave::size(cpu.state.xcr0),
         // XSAVEC, or XSAVES: the compacted format.
-        (0xd, 1) if values[0] & 0xa != 0 => values[1] = xsave::size(cpu.state.xcr0),
+        (0xd, 1) if values[0] & 0xa != 0 => {
+            values[1] = xsave::compacted_size(cpu.state.xcr0);
+        }
         (7, 0) => mirror(&mut values[2], OSPKE, cpu.state.cr4 & cr4::PKE != 0),
         _ => {}
     }
@@ -222,10 +224,12 @@ pub fn supported() -> Vec<Entry> {
     }
     // With the bytes that the compacted format has for all of them.
     let [a, ..] = have(0xd, 1);
-    let [_, size, ..] = xsave_leaf();
+    let size = xsave::compacted_size(xsave::COMPONENTS);
     entries.push(sub(0xd, 1, [a, size, 0, 0]));
     // The upper halves of the YMM registers: 256 bytes, behind the legacy area and the header.
     entries.push(sub(0xd, 2, [256, 576, 0, 0]));
+    // PKRU.
+    entries.push(sub(0xd, 9, [8, xsave::PKRU as u32, 0, 0]));
     let [kvm_b, kvm_c, kvm_d] = KVM;
     entries.push(leaf(0x4000_0000, [0x4000_0001, kvm_b, kvm_c, kvm_d]));
     entries.push(leaf(0x4000_0001, have(0x4000_0001, 0)));

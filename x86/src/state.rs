@@ -114,6 +114,8 @@ pub mod xcr0 {
     pub const SSE: u64 = 1 << 1;
     /// AVX: upper halves of YMM registers.
     pub const AVX: u64 = 1 << 2;
+    /// Protection keys: PKRU.
+    pub const PKRU: u64 = 1 << 9;
 }
 
 /// Everything of a vCPU that the engine does not know.

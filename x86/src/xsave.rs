@@ -7,23 +7,24 @@
 //!    32  ST(0) to ST(7), 16 bytes each
 //!   160  XMM0 to XMM15
 //!   512  header: XSTATE_BV, XCOMP_BV, zeros
-//!   576  upper halves of YMM0 to YMM15; in either format, as there is no other extended state
+//!   576  upper halves of YMM0 to YMM15; in either format
+//!   832  PKRU; where a compacted area has no AVX, at 576
 //! ```
 
 use crate::exceptions::{Fault, vector};
 use crate::fp::{F80, mxcsr};
 use crate::regs::ymm;
 use crate::state::xcr0;
-use crate::{Cpu, cpuid, state};
+use crate::{Cpu, cpuid, mmu, state};
 
 /// Bytes of the whole area.
-pub const SIZE: usize = 832;
+pub const SIZE: usize = PKRU + 8;
 /// Bytes of the part that FXSAVE has.
 pub const LEGACY: usize = 512;
 /// Bytes of `struct kvm_fpu`.
 pub const KVM_FPU: usize = 416;
 /// The state components that there are.
-pub const COMPONENTS: u64 = xcr0::X87 | xcr0::SSE | xcr0::AVX;
+pub const COMPONENTS: u64 = xcr0::X87 | xcr0::SSE | xcr0::AVX | xcr0::PKRU;
 
 /// Where MXCSR is, and its mask after it.
 pub(crate) const MXCSR: usize = 24;
@@ -35,6 +36,8 @@ pub(crate) const XMM: usize = 160;
 pub(crate) const HEADER: usize = 512;
 /// Where the upper halves of the YMM registers are.
 pub(crate) const YMM: usize = 576;
+/// Where PKRU is, in the format that is not compacted.
+pub(crate) const PKRU: usize = 832;
 /// XCOMP_BV: the area is compacted.
 pub(crate) const COMPACTED: u64 = 1 << 63;
 
@@ -59,8 +62,8 @@ fn get<const N: usize>(area: &[u8], at: usize) -> [u8; N] {
     bytes
 }
 
-/// Eight bytes as a number.
-pub(crate) fn word(area: &[u8], at: usize) -> u64 {
+/// Eight bytes of an area as a number.
+pub fn word(area: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(get(area, at))
 }
 
@@ -162,6 +165,9 @@ pub fn in_use(cpu: &Cpu) -> u64 {
     if !zero(2) {
         used |= xcr0::AVX;
     }
+    if cpu.state.pkru != 0 {
+        used |= xcr0::PKRU;
+    }
     used
 }
 
@@ -173,6 +179,8 @@ pub(crate) struct Layout {
     pub(crate) registers: u8,
     /// The x87's pointers are given only while an exception waits.
     pub(crate) hides_pointers: bool,
+    /// Where PKRU is.
+    pub(crate) pkru: usize,
 }
 
 impl Layout {
@@ -181,7 +189,17 @@ impl Layout {
         pointers: Pointers::Wide,
         registers: 16,
         hides_pointers: false,
+        pkru: PKRU,
     };
+}
+
+/// Where PKRU is in a compacted area that has these components (SDM vol. 1, 13.4.3).
+pub(crate) const fn compacted_pkru(components: u64) -> usize {
+    if components & xcr0::AVX != 0 {
+        PKRU
+    } else {
+        YMM
+    }
 }
 
 /// Writes components into an area.
@@ -197,6 +215,9 @@ pub(crate) fn save(cpu: &Cpu, area: &mut Area, components: u64, layout: Layout) 
     }
     if components & xcr0::AVX != 0 {
         put_halves(cpu, area, YMM, true, layout.registers);
+    }
+    if components & xcr0::PKRU != 0 {
+        put(area, layout.pkru, u64::from(cpu.state.pkru).to_le_bytes());
     }
 }
 
@@ -229,6 +250,13 @@ pub(crate) fn restore(cpu: &mut Cpu, area: &Area, wanted: u64, present: u64, lay
     if wanted & xcr0::AVX != 0 {
         take_halves(cpu, from(xcr0::AVX), YMM, true, layout.registers);
     }
+    if wanted & xcr0::PKRU != 0 {
+        let value = word(from(xcr0::PKRU), layout.pkru) as u32;
+        if value != cpu.state.pkru {
+            cpu.state.pkru = value;
+            mmu::flush(cpu);
+        }
+    }
 }
 
 /// MXCSR as an area has it, if it may be loaded: no bit may be set that is not there.
@@ -260,13 +288,19 @@ pub fn set_xcr0(cpu: &mut Cpu, value: u64) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Bytes of an area with these components (CPUID leaf 0xd: EBX).
+/// Bytes of an area with these components that is not compacted (CPUID leaf 0xd, index 0: EBX).
 pub const fn size(components: u64) -> u32 {
-    if components & xcr0::AVX != 0 {
+    if components & xcr0::PKRU != 0 {
         SIZE as u32
     } else {
-        YMM as u32
+        compacted_pkru(components) as u32
     }
+}
+
+/// Bytes of a compacted area with these components (CPUID leaf 0xd, index 1: EBX).
+pub const fn compacted_size(components: u64) -> u32 {
+    let pkru = components & xcr0::PKRU != 0;
+    compacted_pkru(components) as u32 + if pkru { 8 } else { 0 }
 }
 
 /// `KVM_GET_FPU`. MXCSR is not given by KVM, and 0 (KVM API 4.22).
@@ -293,7 +327,7 @@ pub fn set_kvm_fpu(cpu: &mut Cpu, fpu: &[u8; KVM_FPU]) {
 }
 
 /// `KVM_GET_XSAVE` and `KVM_GET_XSAVE2`: the area's bytes; those after them are 0 (KVM API 4.42). The
-/// x87 and SSE are always in it, AVX if CPUID has it.
+/// x87 and SSE are always in it, AVX and PKRU if CPUID has them.
 pub fn kvm_xsave(cpu: &Cpu) -> Area {
     let mut area = [0; SIZE];
     let given = supported(cpu) | xcr0::X87 | xcr0::SSE;
@@ -310,7 +344,7 @@ pub fn kvm_xsave(cpu: &Cpu) -> Area {
 }
 
 /// `KVM_SET_XSAVE`: takes an area that is not compacted (KVM API 4.43). What it has no component for
-/// becomes as it is initially.
+/// becomes as it is initially, but for PKRU, which KVM leaves as it is then.
 ///
 /// # Errors
 ///
@@ -324,7 +358,8 @@ pub fn set_kvm_xsave(cpu: &mut Cpu, area: &Area) -> Result<(), Invalid> {
     if present != 0 {
         cpu.state.mxcsr = mxcsr_of(area).ok_or(Invalid)?;
     }
-    restore(cpu, area, COMPONENTS, present, Layout::KERNEL);
+    let taken = COMPONENTS & !xcr0::PKRU | present;
+    restore(cpu, area, taken, present, Layout::KERNEL);
     state::changed(cpu);
     Ok(())
 }

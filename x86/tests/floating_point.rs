@@ -332,7 +332,7 @@ fn user_space_sees_the_registers_by_kvm_xsave() {
     let mut machine = Bare::new();
     machine.cpu().state.cpuid = leaf(3);
     let area = xsave::kvm_xsave(machine.vcpu.cpu());
-    assert_eq!((area[512], area[464]), (0, 7));
+    assert_eq!((area[512], &area[464..466]), (0, &[7, 2][..]));
     let mut area: Area = std::array::from_fn(|at| (at * 5) as u8);
     area[0..6].copy_from_slice(&[0x7f, 0x03, 0, 0, 0xff, 0]);
     area[6..24].fill(0);
@@ -341,14 +341,15 @@ fn user_space_sees_the_registers_by_kvm_xsave() {
         area[32 + 16 * n + 10..32 + 16 * n + 16].fill(0);
     }
     area[416..576].fill(0);
-    area[464] = 7;
+    area[464..466].copy_from_slice(&[7, 2]);
+    area[xsave::SIZE - 8..].fill(0);
     area[512] = 7;
     assert_eq!(xsave::set_kvm_xsave(machine.cpu(), &area), Ok(()));
     assert_eq!(machine.vcpu.cpu().state.mxcsr, 0x3f80);
     assert_eq!(xsave::in_use(machine.vcpu.cpu()), 7);
     // What CPUID does not have is not told.
     let told = xsave::kvm_xsave(machine.vcpu.cpu());
-    assert_eq!((told[512], &told[576..]), (3, &[0; 256][..]));
+    assert_eq!((told[512], &told[576..]), (3, &[0; 264][..]));
     machine.cpu().state.cpuid = leaf(7);
     assert_eq!(xsave::kvm_xsave(machine.vcpu.cpu()), area);
     // The upper half of YMM0.

@@ -36,6 +36,8 @@ pub(super) fn of_system(system: &Kvm, capability: u32) -> i32 {
         | KVM_CAP_BINARY_STATS_FD
         | KVM_CAP_DEVICE_CTRL
         | KVM_CAP_COALESCED_PIO
+        | KVM_CAP_IOEVENTFD
+        | KVM_CAP_IOEVENTFD_ANY_LENGTH
         | KVM_CAP_MP_STATE
         | KVM_CAP_IMMEDIATE_EXIT
         | KVM_CAP_VCPU_EVENTS

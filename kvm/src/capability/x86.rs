@@ -31,6 +31,9 @@ pub(super) fn of_system(system: &Kvm, capability: u32) -> i32 {
         | KVM_CAP_HALT_POLL
         | KVM_CAP_BINARY_STATS_FD
         | KVM_CAP_COALESCED_PIO
+        | KVM_CAP_IOEVENTFD
+        | KVM_CAP_IOEVENTFD_NO_LENGTH
+        | KVM_CAP_IOEVENTFD_ANY_LENGTH
         | KVM_CAP_HLT
         | KVM_CAP_MP_STATE
         | KVM_CAP_IMMEDIATE_EXIT

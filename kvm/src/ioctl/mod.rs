@@ -11,6 +11,7 @@ mod create_vcpu;
 mod create_vm;
 mod dirty_log;
 mod enable_cap;
+mod ioeventfd;
 pub(crate) mod run;
 mod signal_mask;
 mod stats_fd;
@@ -26,6 +27,7 @@ pub(crate) const FAMILIES: &[(Guests, &[Row])] = &[
     (Guests::all(), user_memory_region::ROWS),
     (Guests::all(), dirty_log::ROWS),
     (Guests::all(), coalesced_mmio::ROWS),
+    (Guests::all(), ioeventfd::ROWS),
     (Guests::all(), enable_cap::ROWS),
     (Guests::all(), stats_fd::ROWS),
     (Guests::all(), signal_mask::ROWS),

@@ -11,7 +11,9 @@ use crate::fp::mxcsr;
 use crate::fpu::Needs;
 use crate::regs::{RAX, RCX, RDX};
 use crate::state::{self, cr4, xcr0};
-use crate::xsave::{self, Area, COMPACTED, HEADER, Layout, MXCSR, Pointers, SIZE, ST, XMM, YMM};
+use crate::xsave::{
+    self, Area, COMPACTED, HEADER, Layout, MXCSR, PKRU, Pointers, SIZE, ST, XMM, YMM,
+};
 use crate::{Cpu, X86};
 use iced_x86::{Instruction, Mnemonic};
 use std::ops::Range;
@@ -86,17 +88,23 @@ impl Image<'_> {
             },
             registers: self.registers(),
             hides_pointers: true,
+            pkru: PKRU,
         }
     }
 
     /// Where components are, MXCSR aside.
-    fn places(&self, components: u64) -> impl Iterator<Item = Range<usize>> + use<> {
+    fn places(
+        &self,
+        components: u64,
+        layout: Layout,
+    ) -> impl Iterator<Item = Range<usize>> + use<> {
         let vectors = 16 * usize::from(self.registers());
         let places = [
             (xcr0::X87, 0..MXCSR),
             (xcr0::X87, ST..XMM),
             (xcr0::SSE, XMM..XMM + vectors),
             (xcr0::AVX, YMM..YMM + vectors),
+            (xcr0::PKRU, layout.pkru..layout.pkru + 8),
         ];
         let chosen = move |(component, place)| (components & component != 0).then_some(place);
         places.into_iter().filter_map(chosen)
@@ -104,7 +112,7 @@ impl Image<'_> {
 
     fn save(&mut self, op: Op, wide: bool) -> Result<(), Stop> {
         let mut area = [0; SIZE];
-        let layout = self.layout(wide);
+        let mut layout = self.layout(wide);
         let state = &self.cpu.state;
         if op == Op::Fxsave {
             // Without CR4.OSFXSR it knows nothing of SSE.
@@ -116,7 +124,7 @@ impl Image<'_> {
             };
             xsave::save(self.cpu, &mut area, components, layout);
             xsave::save_mxcsr(self.cpu, &mut area);
-            for place in self.places(components) {
+            for place in self.places(components, layout) {
                 self.store(&area, place)?;
             }
             if sse {
@@ -126,8 +134,11 @@ impl Image<'_> {
         }
         let wanted = requested(self.cpu);
         let mut used = xsave::in_use(self.cpu);
-        if op == Op::Xsavec && self.cpu.state.mxcsr != mxcsr::RESET {
-            used |= xcr0::SSE;
+        if op == Op::Xsavec {
+            layout.pkru = xsave::compacted_pkru(wanted);
+            if self.cpu.state.mxcsr != mxcsr::RESET {
+                used |= xcr0::SSE;
+            }
         }
         let saved = if op == Op::Xsave {
             wanted
@@ -140,7 +151,7 @@ impl Image<'_> {
         if op != Op::Xsavec {
             self.load(&mut header, HEADER..HEADER + 8)?;
         }
-        for place in self.places(saved) {
+        for place in self.places(saved, layout) {
             self.store(&area, place)?;
         }
         let with_mxcsr = if op == Op::Xsavec {
@@ -172,7 +183,10 @@ impl Image<'_> {
         } else {
             xcr0::X87
         };
-        for place in self.places(components).chain(std::iter::once(MXCSR..ST)) {
+        for place in self
+            .places(components, layout)
+            .chain(std::iter::once(MXCSR..ST))
+        {
             self.load(&mut area, place)?;
         }
         if sse {
@@ -192,7 +206,7 @@ impl Image<'_> {
 
     fn xrstor(&mut self, wide: bool) -> Result<(), Stop> {
         let mut area = [0; SIZE];
-        let layout = self.layout(wide);
+        let mut layout = self.layout(wide);
         self.load(&mut area, HEADER..YMM)?;
         let (present, format) = (xsave::word(&area, HEADER), xsave::word(&area, HEADER + 8));
         let compacted = format & COMPACTED != 0;
@@ -205,9 +219,12 @@ impl Image<'_> {
         if may & !able != 0 || present & !may != 0 || area[reserved].iter().any(|byte| *byte != 0) {
             return Err(exceptions::raise(self.cpu, GP));
         }
+        if compacted {
+            layout.pkru = xsave::compacted_pkru(may);
+        }
         let wanted = requested(self.cpu);
         for place in self
-            .places(wanted & present)
+            .places(wanted & present, layout)
             .chain(std::iter::once(MXCSR..ST))
         {
             self.load(&mut area, place)?;
@@ -223,7 +240,12 @@ impl Image<'_> {
         } else if compacted && wanted & xcr0::SSE != 0 {
             self.cpu.state.mxcsr = mxcsr::RESET;
         }
+        let keys = self.cpu.state.pkru;
         xsave::restore(self.cpu, &area, wanted, present, layout);
+        if self.cpu.state.pkru != keys {
+            // They count for the next access already.
+            self.cpu.leave_after_insn();
+        }
         Ok(())
     }
 }

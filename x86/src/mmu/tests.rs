@@ -1,7 +1,7 @@
 //! Translation as a guest sees it, in both tiers.
 
 use crate::exceptions::code::{FETCH, KEY, PRESENT, RESERVED, USER, WRITE};
-use crate::regs::{RAX, RBX, RCX, RDX, RSP, flag};
+use crate::regs::{RAX, RBX, RCX, RDX, RSI, RSP, flag};
 use crate::segments::{rights, seg};
 use crate::state::{self, cr0, cr4, efer};
 use crate::testing::{Bare, CODE, DATA, TABLES};
@@ -175,6 +175,21 @@ fn protection_keys_forbid_data_of_user_pages() {
         m.set(RAX, 1 << 10);
         m.set(RCX, 0);
         m.set(RDX, 0);
+    });
+    assert_eq!(fault(&end), Some((PRESENT | USER | KEY, PLACE)));
+    // So does XRSTOR: load; XRSTOR [RSI]; load.
+    let code = [0x8b, 0x13, 0x0f, 0xae, 0x2e, 0x8b, 0x13];
+    let end = access(&code, 3, |m| {
+        with(0, 3)(m);
+        m.write(DATA, &[0; 1024]);
+        m.write(DATA + 512, &0x200u64.to_le_bytes());
+        m.write(DATA + 832, &(1u64 << 10).to_le_bytes());
+        m.set(RSI, DATA);
+        m.set(RAX, 0x200);
+        let state = &mut m.cpu().state;
+        state.cr4 |= cr4::OSXSAVE;
+        state.xcr0 = 0x207;
+        state::changed(m.cpu());
     });
     assert_eq!(fault(&end), Some((PRESENT | USER | KEY, PLACE)));
 }

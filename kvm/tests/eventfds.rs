@@ -1,0 +1,264 @@
+//! Eventfds: `KVM_IOEVENTFD` (api.rst 4.59), by ioctls.
+
+mod common;
+
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+use common::{CODE, Guest as Arm64, HOLE, Mapping, Memory, Program};
+use understudy_abi::arm64::reg::core;
+use understudy_abi::common::{kvm_coalesced_mmio_zone, kvm_ioeventfd, kvm_userspace_memory_region};
+use understudy_abi::exit::{KVM_EXIT_HLT, KVM_EXIT_IO, KVM_EXIT_MMIO};
+use understudy_abi::ioctl::x86::*;
+use understudy_abi::ioctl::{self as request, KVM_IOEVENTFD, KVM_RUN};
+use understudy_abi::run::Run;
+use understudy_abi::x86::{kvm_regs, kvm_sregs};
+use understudy_abi::{PAGE_SIZE, cap};
+use understudy_kvm::x86::Proposals;
+use understudy_kvm::{Errno, Kvm};
+
+const DATAMATCH: u32 = 1;
+const PIO: u32 = 2;
+const DEASSIGN: u32 = 4;
+const CCW: u32 = 8;
+
+/// A new eventfd, which does not block.
+fn eventfd() -> OwnedFd {
+    // SAFETY: a new descriptor, which nobody else has.
+    unsafe { OwnedFd::from_raw_fd(libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK)) }
+}
+
+/// What an eventfd has counted.
+fn count(fd: &OwnedFd) -> u64 {
+    let mut count = 0u64;
+    // SAFETY: eight bytes are there.
+    let bytes = unsafe { libc::read(fd.as_raw_fd(), (&raw mut count).cast(), 8) };
+    if bytes == 8 { count } else { 0 }
+}
+
+/// A VM with real-mode code at address 0 and a page of memory.
+struct Guest {
+    program: Program,
+    vm: i32,
+    vcpu: i32,
+    _memory: Memory,
+    run: Run<Mapping>,
+}
+
+impl Guest {
+    fn new(code: &[(usize, &[u8])]) -> Guest {
+        let program = Program::on(Kvm::x86(Proposals::empty()));
+        let vm = program.create_vm();
+        let memory = Memory::new(0x1000);
+        for (at, bytes) in code {
+            for (n, byte) in bytes.iter().enumerate() {
+                // SAFETY: within the mapping, which the guest does not have yet.
+                unsafe { memory.start.add(at + n).write_volatile(*byte) };
+            }
+        }
+        let mut region = kvm_userspace_memory_region {
+            slot: 0,
+            flags: 0,
+            guest_phys_addr: 0,
+            memory_size: memory.size as u64,
+            userspace_addr: memory.start as u64,
+        };
+        let set = request::KVM_SET_USER_MEMORY_REGION;
+        program.with(vm, set, &mut region).unwrap();
+        let vcpu = program.create_vcpu(vm, 0);
+        let run = Run(Mapping::of(program.fd(vcpu), 2 * PAGE_SIZE));
+        let mut sregs = kvm_sregs::default();
+        program.with(vcpu, KVM_GET_SREGS, &mut sregs).unwrap();
+        sregs.cs.base = 0;
+        sregs.cs.selector = 0;
+        program.with(vcpu, KVM_SET_SREGS, &mut sregs).unwrap();
+        let mut regs = kvm_regs {
+            rflags: 2,
+            rsp: 0x800,
+            ..kvm_regs::default()
+        };
+        program.with(vcpu, KVM_SET_REGS, &mut regs).unwrap();
+        Guest {
+            program,
+            vm,
+            vcpu,
+            _memory: memory,
+            run,
+        }
+    }
+
+    fn enter(&self) -> u32 {
+        self.program.call(self.vcpu, KVM_RUN, 0).unwrap();
+        self.run.exit_reason()
+    }
+
+    fn ioeventfd(&self, of: kvm_ioeventfd) -> Result<i64, Errno> {
+        let mut of = of;
+        self.program.with(self.vm, KVM_IOEVENTFD, &mut of)
+    }
+}
+
+fn writes(fd: &OwnedFd, addr: u64, len: u32) -> kvm_ioeventfd {
+    kvm_ioeventfd {
+        addr,
+        len,
+        fd: fd.as_raw_fd(),
+        ..kvm_ioeventfd::default()
+    }
+}
+
+fn values(fd: &OwnedFd, addr: u64, len: u32, datamatch: u64) -> kvm_ioeventfd {
+    kvm_ioeventfd {
+        datamatch,
+        flags: DATAMATCH,
+        ..writes(fd, addr, len)
+    }
+}
+
+fn with(of: kvm_ioeventfd, flags: u32) -> kvm_ioeventfd {
+    kvm_ioeventfd {
+        flags: of.flags | flags,
+        ..of
+    }
+}
+
+#[test]
+fn writes_of_an_x86_guest_signal_instead_of_exiting() {
+    // mov byte [0x5000], 0x2a; mov byte [0x5000], 0x2b; mov word [0x5000], 0x2a; mov al, [0x5000];
+    // mov byte [0x6000], 1; mov word [0x6000], 1; out 0x80, al; out 0x80, ax; out 0x81, al; hlt
+    let guest = Guest::new(&[(
+        0,
+        &[
+            0xc6, 0x06, 0x00, 0x50, 0x2a, 0xc6, 0x06, 0x00, 0x50, 0x2b, 0xc7, 0x06, 0x00, 0x50,
+            0x2a, 0x00, 0xa0, 0x00, 0x50, 0xc6, 0x06, 0x00, 0x60, 0x01, 0xc7, 0x06, 0x00, 0x60,
+            0x01, 0x00, 0xe6, 0x80, 0xe7, 0x80, 0xe6, 0x81, 0xf4,
+        ],
+    )]);
+    let [value, any, byte, elsewhere] = [(); 4].map(|()| eventfd());
+    guest.ioeventfd(values(&value, 0x5000, 1, 0x2a)).unwrap();
+    guest.ioeventfd(writes(&any, 0x6000, 0)).unwrap();
+    guest.ioeventfd(with(writes(&byte, 0x80, 1), PIO)).unwrap();
+    guest.ioeventfd(writes(&elsewhere, 0x80, 1)).unwrap();
+    guest
+        .ioeventfd(with(writes(&elsewhere, 0x81, 1), CCW))
+        .unwrap();
+    // Another value, another length, a load.
+    assert_eq!([(); 3].map(|()| guest.enter()), [KVM_EXIT_MMIO; 3]);
+    assert_eq!((count(&value), count(&any)), (1, 0));
+    // A word to the port of a byte; a port that only the other space has.
+    assert_eq!(guest.enter(), KVM_EXIT_IO);
+    assert_eq!((count(&value), count(&any), count(&byte)), (0, 2, 1));
+    assert_eq!(guest.enter(), KVM_EXIT_IO);
+    assert_eq!(guest.enter(), KVM_EXIT_HLT);
+    assert_eq!([&byte, &elsewhere].map(count), [0, 0]);
+}
+
+#[test]
+fn writes_of_an_arm64_guest_signal_instead_of_exiting() {
+    // str w1, [x0]; str x1, [x0]; str w1, [x0]
+    let guest = Arm64::new(&[0xb900_0001, 0xf900_0001, 0xb900_0001]);
+    let fd = eventfd();
+    let of = values(&fd, HOLE, 4, 7);
+    let set = |of: kvm_ioeventfd| {
+        let mut of = of;
+        guest.program.with(guest.vm, KVM_IOEVENTFD, &mut of)
+    };
+    set(of).unwrap();
+    guest.set(core::x(0), HOLE);
+    guest.set(core::x(1), 7);
+    assert_eq!(guest.enter(), Ok(KVM_EXIT_MMIO));
+    assert_eq!(guest.get(core::PC), CODE + 4);
+    assert_eq!(count(&fd), 1);
+    set(with(of, DEASSIGN)).unwrap();
+    assert_eq!(guest.enter(), Ok(KVM_EXIT_MMIO));
+    assert_eq!(count(&fd), 0);
+}
+
+#[test]
+fn an_ioeventfd_that_is_full_stops_nobody() {
+    // out 0x80, al; out 0x80, al; hlt
+    let guest = Guest::new(&[(0, &[0xe6, 0x80, 0xe6, 0x80, 0xf4])]);
+    // SAFETY: as above; one that blocks.
+    let fd = unsafe { OwnedFd::from_raw_fd(libc::eventfd(0, libc::EFD_CLOEXEC)) };
+    let most = u64::MAX - 1;
+    // SAFETY: eight bytes are there.
+    let bytes = unsafe { libc::write(fd.as_raw_fd(), (&raw const most).cast(), 8) };
+    assert_eq!(bytes, 8);
+    guest.ioeventfd(with(writes(&fd, 0x80, 1), PIO)).unwrap();
+    assert_eq!(guest.enter(), KVM_EXIT_HLT);
+    assert_eq!(count(&fd), most);
+}
+
+#[test]
+fn ioeventfds_have_kvm_s_errnos() {
+    let guest = Guest::new(&[]);
+    for capability in [
+        cap::KVM_CAP_IOEVENTFD,
+        cap::KVM_CAP_IOEVENTFD_NO_LENGTH,
+        cap::KVM_CAP_IOEVENTFD_ANY_LENGTH,
+    ] {
+        let check = request::KVM_CHECK_EXTENSION;
+        let value = guest.program.call(guest.vm, check, capability.into());
+        assert_eq!(value, Ok(1));
+    }
+    let [fd, other] = [(); 2].map(|()| eventfd());
+    let set = |of| guest.ioeventfd(of);
+    for (bad, errno) in [
+        (writes(&fd, 0x5000, 3), Errno::EINVAL),
+        (writes(&fd, 0x5000, 16), Errno::EINVAL),
+        (writes(&fd, u64::MAX, 1), Errno::EINVAL),
+        (with(writes(&fd, 0x5000, 1), 16), Errno::EINVAL),
+        (values(&fd, 0x5000, 0, 1), Errno::EINVAL),
+        (with(writes(&fd, 0x5000, 1), DEASSIGN), Errno::ENOENT),
+    ] {
+        assert_eq!(set(bad), Err(errno), "{bad:?}");
+    }
+    let file = std::fs::File::open("/dev/null").unwrap();
+    for flags in [0, DEASSIGN] {
+        let mut bad = with(writes(&fd, 0x5000, 1), flags);
+        bad.fd = file.as_raw_fd();
+        assert_eq!(set(bad), Err(Errno::EINVAL));
+        for number in [-1, i32::MIN, i32::MAX] {
+            bad.fd = number;
+            assert_eq!(set(bad), Err(Errno::EBADF));
+        }
+    }
+    // Two for the same write.
+    assert_eq!(set(values(&fd, 0x5000, 4, 1)), Ok(0));
+    for (second, result) in [
+        (values(&other, 0x5000, 4, 1), Err(Errno::EEXIST)),
+        (writes(&other, 0x5000, 4), Err(Errno::EEXIST)),
+        (writes(&other, 0x5000, 0), Err(Errno::EEXIST)),
+        (values(&other, 0x5000, 4, 2), Ok(0)),
+        (writes(&other, 0x5000, 2), Ok(0)),
+        (with(writes(&other, 0x5000, 0), PIO), Ok(0)),
+        (with(writes(&other, 0x5000, 0), CCW), Ok(0)),
+        (writes(&other, 0x5001, 8), Ok(0)),
+    ] {
+        assert_eq!(set(second), result, "{second:?}");
+    }
+    // Only the same one is removed, once.
+    for (gone, result) in [
+        (values(&other, 0x5000, 4, 1), Err(Errno::ENOENT)),
+        (writes(&fd, 0x5000, 4), Err(Errno::ENOENT)),
+        (values(&fd, 0x5000, 4, 3), Err(Errno::ENOENT)),
+        (values(&fd, 0x5000, 4, 1), Ok(0)),
+        (values(&fd, 0x5000, 4, 1), Err(Errno::ENOENT)),
+        (with(writes(&other, 0x5000, 0), CCW), Ok(0)),
+        (with(writes(&other, 0x5000, 0), PIO), Ok(0)),
+    ] {
+        assert_eq!(set(with(gone, DEASSIGN)), result, "{gone:?}");
+    }
+    // As many zones as there can be: of ioeventfds alone there is no end.
+    for n in 0..1000 {
+        let mut zone = kvm_coalesced_mmio_zone {
+            addr: 0x10000 + n,
+            size: 1,
+            pio: 1,
+        };
+        let register = request::KVM_REGISTER_COALESCED_MMIO;
+        guest.program.with(guest.vm, register, &mut zone).unwrap();
+    }
+    let port = with(writes(&fd, 0x80, 1), PIO);
+    assert_eq!(set(port), Err(Errno::ENOSPC));
+    assert_eq!(set(writes(&fd, 0x80, 1)), Ok(0));
+}
