@@ -83,6 +83,21 @@ impl SharedPages {
         Some(unsafe { at.as_ref() })
     }
 
+    /// So many times 8 bytes at an offset that is a multiple of 8; none if that is not all in the
+    /// pages.
+    #[inline]
+    fn words(&self, offset: usize, count: usize) -> &[AtomicU64] {
+        let at = match self.range(offset, count.saturating_mul(8)) {
+            Some(at) if count > 0 => at.cast::<AtomicU64>(),
+            _ => return &[],
+        };
+        if !at.is_aligned() {
+            return &[];
+        }
+        // SAFETY: mapped as long as `self` lives, aligned, and accessed by atomics alone.
+        unsafe { std::slice::from_raw_parts(at.as_ptr(), count) }
+    }
+
     fn u8(&self, offset: usize) -> Option<&AtomicU8> {
         let at = self.range(offset, 1)?.cast::<AtomicU8>();
         // SAFETY: as above.
@@ -91,7 +106,18 @@ impl SharedPages {
 }
 
 impl Page for SharedPages {
+    #[inline]
     fn load(&self, mut offset: usize, mut into: &mut [u8]) {
+        // All but the ends of large structures goes by here.
+        if offset.is_multiple_of(8) && into.len() >= 16 {
+            let (to, rest) = into.as_chunks_mut::<8>();
+            let words = self.words(offset, to.len());
+            offset += 8 * to.len();
+            for (to, word) in to.iter_mut().zip(words) {
+                *to = word.load(Ordering::Relaxed).to_ne_bytes();
+            }
+            into = rest;
+        }
         while !into.is_empty() {
             let done = match (offset % 8, into.len()) {
                 (0, 8..) => {
@@ -114,7 +140,16 @@ impl Page for SharedPages {
         }
     }
 
+    #[inline]
     fn store(&self, mut offset: usize, mut from: &[u8]) {
+        if offset.is_multiple_of(8) && from.len() >= 16 {
+            let (words, rest) = from.as_chunks::<8>();
+            for (word, from) in self.words(offset, words.len()).iter().zip(words) {
+                word.store(u64::from_ne_bytes(*from), Ordering::Relaxed);
+            }
+            offset += 8 * words.len();
+            from = rest;
+        }
         while !from.is_empty() {
             let done = match (offset % 8, from) {
                 (0, &[a, b, c, d, e, f, g, h, ..]) => {

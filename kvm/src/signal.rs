@@ -18,8 +18,9 @@
 
 use std::cell::{Cell, RefCell};
 use std::mem::ManuallyDrop;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use understudy_engine::request::EXIT;
+use understudy_engine::request::{EXIT, Requests};
 
 use crate::guest::Peer;
 
@@ -31,6 +32,56 @@ pub enum Disposition {
     /// Don't: block the signal in the interrupted context's mask and send it to the thread again,
     /// that it is pending when `KVM_RUN` has returned.
     Defer,
+}
+
+/// The vCPU that each thread has run last, by its `pthread_t`: who cancels a thread has to end its
+/// `KVM_RUN` ([`cancelled`]).
+static LAST: Mutex<Vec<(libc::pthread_t, Peer)>> = Mutex::new(Vec::new());
+
+fn last() -> MutexGuard<'static, Vec<(libc::pthread_t, Peer)>> {
+    LAST.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn this_thread() -> libc::pthread_t {
+    // SAFETY: no condition.
+    unsafe { libc::pthread_self() }
+}
+
+/// Takes a thread out of [`LAST`] when it ends.
+struct Entry;
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        let me = this_thread();
+        last().retain(|(thread, _)| *thread != me);
+    }
+}
+
+thread_local! {
+    /// The request word of the vCPU that [`LAST`] has of this thread.
+    static NOTED: Cell<*const Requests> = const { Cell::new(std::ptr::null()) };
+    static ENTRY: Entry = const { Entry };
+}
+
+/// Notes that this thread runs a vCPU, if it is not the one that it ran last.
+fn note(peer: &Peer) {
+    let requests: *const Requests = &**peer.requests();
+    if NOTED.replace(requests) != requests {
+        ENTRY.with(|_| ());
+        let me = this_thread();
+        let mut all = last();
+        all.retain(|(thread, _)| *thread != me);
+        all.push((me, peer.clone()));
+    }
+}
+
+/// To be called when a thread has been asked to end (`pthread_cancel`) that must not do so in the
+/// midst of a `KVM_RUN`: ends the `KVM_RUN` that it is in.
+pub fn cancelled(thread: libc::pthread_t) {
+    let all = last();
+    if let Some((_, peer)) = all.iter().find(|(of, _)| *of == thread) {
+        peer.kick();
+    }
 }
 
 thread_local! {
@@ -76,6 +127,7 @@ pub(crate) struct Running {
 impl Running {
     /// Begins it: from here on signals reach the vCPU. `mask` is that of `KVM_SET_SIGNAL_MASK`.
     pub(crate) fn begin(peer: &Peer, mask: Option<u64>) -> Running {
+        note(peer);
         RUNNING.with(|running| {
             if let Ok(mut running) = running.try_borrow_mut() {
                 *running = Some(ManuallyDrop::new(peer.clone()));

@@ -25,7 +25,7 @@ const NO_MASK: u64 = u64::MAX;
 /// The processor, with what an ioctl works on. It is held for as long as the ioctl takes, `KVM_RUN`
 /// included: other threads' ioctls wait, as for KVM's `vcpu->mutex`.
 enum Processor {
-    Arm64(Mutex<arm64::State>),
+    Arm64(Box<Mutex<arm64::State>>),
     X86(Box<Mutex<x86::State>>),
 }
 
@@ -71,7 +71,7 @@ impl Vcpu {
                 let peer = Peer::Arm64(cpu.peer().clone());
                 let pstate_kept = 0;
                 let state = arm64::State { cpu, pstate_kept };
-                (peer, Processor::Arm64(Mutex::new(state)))
+                (peer, Processor::Arm64(Box::new(Mutex::new(state))))
             }
             Machine::X86(machine) => {
                 let state = x86::State::new(machine, id)?;

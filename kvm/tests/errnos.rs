@@ -499,6 +499,10 @@ fn every_row_survives_arguments_that_are_nonsense() {
 
 fn survives_nonsense(guest: Guest, program: &Program) {
     let vm = program.create_vm();
+    if guest == Guest::X86_64 {
+        let create = request::KVM_CREATE_IRQCHIP;
+        assert_eq!(program.call(vm, create, 0), OK);
+    }
     let vcpu = program.create_vcpu(vm, 0);
     if guest == Guest::Arm64 {
         program.init(vm, vcpu);

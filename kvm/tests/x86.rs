@@ -272,7 +272,7 @@ fn dirty_registers_are_loaded_in_order() {
     assert_eq!(guest.enter(), Ok(exit::KVM_EXIT_IO));
     let area = guest.area();
     let mut changed = area;
-    changed.regs.rbx = 0xbad1_dea;
+    changed.regs.rbx = 0x0bad_1dea;
     changed.regs.rflags = 0;
     // Without its bit nothing is loaded.
     guest.run.set_sync_regs(&changed);
@@ -283,7 +283,7 @@ fn dirty_registers_are_loaded_in_order() {
     assert_eq!(guest.enter(), Ok(exit::KVM_EXIT_IO));
     assert_eq!(guest.run.read::<u64>(KVM_DIRTY_REGS), 0);
     let regs = guest.regs();
-    assert_eq!((regs.rbx, regs.rflags & 2), (0xbad1_dea, 2));
+    assert_eq!((regs.rbx, regs.rflags & 2), (0x0bad_1dea, 2));
     // Registers are taken before special ones, which cannot be, stay dirty.
     changed.regs.rbx = 1;
     changed.sregs.cr4 = u64::MAX;

@@ -7,6 +7,7 @@ use std::os::fd::{IntoRawFd, OwnedFd, RawFd};
 use understudy_abi::ioctl::KVM_RUN;
 use understudy_kvm::{Descriptors, Errno, Object};
 
+use crate::cancel::Deferred;
 use crate::registry::Known;
 use crate::{fail, pass_through, real, registry};
 
@@ -50,8 +51,24 @@ pub(crate) unsafe fn host(fd: RawFd, request: c_long, arg: u64) -> c_int {
     }
 }
 
+// A thread that is cancelled ends where its `KVM_RUN` does, by an unwinding through here.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn ioctl(fd: c_int, request: c_long, arg: u64) -> c_int {
+unsafe extern "C-unwind" fn ioctl(fd: c_int, request: c_long, arg: u64) -> c_int {
+    if request as u32 == KVM_RUN {
+        let deferred = Deferred::begin();
+        // SAFETY: the caller's promise.
+        let result = unsafe { perform(fd, request, arg) };
+        deferred.end();
+        return result;
+    }
+    // SAFETY: the caller's promise.
+    unsafe { perform(fd, request, arg) }
+}
+
+/// # Safety
+///
+/// The kernel's contract of the request.
+unsafe fn perform(fd: c_int, request: c_long, arg: u64) -> c_int {
     // The kernel takes the request as 32 bits, whatever the caller had above them.
     match try_ioctl(fd, request as u32, arg) {
         Some(Ok(value)) => value as c_int,

@@ -20,6 +20,7 @@
 
 #![warn(missing_docs)]
 
+mod cancel;
 mod descriptors;
 mod ioctl;
 mod map;

@@ -72,6 +72,7 @@ next! {
     write(fd: c_int, buffer: *const c_void, count: size_t) -> ssize_t;
     writev(fd: c_int, vector: *const iovec, count: c_int) -> ssize_t;
     pwrite64(fd: c_int, buffer: *const c_void, count: size_t, offset: off64_t) -> ssize_t;
+    pthread_cancel(thread: libc::pthread_t) -> c_int;
     sigaction(signal: c_int, action: *const Sigaction, old: *mut Sigaction) -> c_int;
     syscall(
         number: c_long, a: c_long, b: c_long, c: c_long, d: c_long, e: c_long, f: c_long

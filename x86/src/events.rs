@@ -150,6 +150,13 @@ pub fn queue_interrupt(cpu: &mut Cpu, vector: u8) {
     cpu.requests().post(INTERRUPT);
 }
 
+/// The external interrupt that is being injected, if there is one (`interrupt_bitmap` of
+/// `KVM_GET_SREGS`).
+pub fn injected_interrupt(cpu: &Cpu) -> Option<u8> {
+    let injected = cpu.state.events.interrupt;
+    injected.and_then(|(vector, soft)| (!soft).then_some(vector))
+}
+
 /// `KVM_SET_REGS` has set RIP: an exception that has not been injected is dropped (SYNC-5).
 pub(crate) fn registers_set(cpu: &mut Cpu) {
     cpu.state.events.exception.pending = false;

@@ -10,6 +10,9 @@ pub enum Exit {
     Again,
     /// `KVM_EXIT_IOAPIC_EOI`: the IOAPIC of user space has to know of the EOI of this vector.
     IoapicEoi(u8),
+    /// `KVM_EXIT_HYPERCALL`, with RIP at the instruction; the next run begins with
+    /// [`crate::vcpu::Vcpu::complete_hypercall`].
+    Hypercall(HypercallExit),
     /// `KVM_EXIT_HLT`, with RIP past the instruction.
     Hlt,
     /// `KVM_EXIT_IRQ_WINDOW_OPEN`: an interrupt could be taken now.
@@ -103,4 +106,15 @@ pub struct Io {
     pub count: u32,
     /// What is written.
     pub data: u64,
+}
+
+/// The union's member for `KVM_EXIT_HYPERCALL`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HypercallExit {
+    /// `nr`.
+    pub number: u64,
+    /// `args`.
+    pub arguments: [u64; 6],
+    /// `flags`: `KVM_EXIT_HYPERCALL_LONG_MODE`.
+    pub long_mode: bool,
 }

@@ -139,6 +139,27 @@ fn answered(cpu: &mut Cpu, io: &Io) -> bool {
     answered
 }
 
+/// The same for INS and OUTS: what INS gets is taken when it is begun again.
+pub(crate) fn string_answered(cpu: &mut Cpu, io: &Io, access: Access) -> bool {
+    let size = usize::from(io.size.min(8));
+    if access == Access::OutString {
+        let (machine, me) = (&cpu.state.machine, cpu.state.peer.index());
+        let data = io.data.to_le_bytes();
+        return machine.port_write(me, io.port, &data[..size]);
+    }
+    let mut bytes = VecDeque::new();
+    for _ in 0..io.count {
+        let (machine, me) = (&cpu.state.machine, cpu.state.peer.index());
+        let mut data = [0; 8];
+        if !machine.port_read(me, io.port, &mut data[..size]) {
+            return false;
+        }
+        bytes.extend(&data[..size]);
+    }
+    cpu.state.input = Input { bytes, pc: cpu.pc };
+    true
+}
+
 /// IN or OUT: leaves with RIP at the instruction, unless a device answers.
 pub(crate) fn access(cpu: &mut Cpu, io: Io, length: u64) -> Result<Stop, Trouble> {
     check(cpu, io.port, io.size)?;

@@ -23,6 +23,7 @@ pub mod machine;
 pub mod mmu;
 pub mod mp;
 pub mod msrs;
+pub mod pv;
 pub mod quirks;
 pub mod regs;
 pub mod segments;

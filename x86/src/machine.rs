@@ -5,9 +5,9 @@
 //! their copies with memory before they go on ([`NEW_EPOCH`]), which is sooner than the architecture
 //! asks for (SDM vol. 3A, 9.1.3: cross-modifying code needs the other processor's cooperation).
 
-use crate::apic;
 use crate::chipset::Chipset;
 use crate::vcpu::peer::Peer;
+use crate::{apic, pv, tsc};
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,6 +32,10 @@ pub struct Machine {
     pub bus: OnceLock<Arc<dyn Bus>>,
     /// What its local APICs have in common.
     pub apic: apic::Options,
+    /// Its vCPUs' counters.
+    pub tsc: tsc::Shared,
+    /// What it offers to guests that know of KVM.
+    pub pv: pv::Shared,
     /// Its timers.
     pub(crate) timekeeper: Timekeeper,
     chipset: OnceLock<Chipset>,
@@ -49,6 +53,8 @@ impl Machine {
             memory,
             bus: OnceLock::new(),
             apic: apic::Options::default(),
+            tsc: tsc::Shared::default(),
+            pv: pv::Shared::default(),
             timekeeper: Timekeeper::new(),
             chipset: OnceLock::new(),
             vcpus: RwLock::default(),

@@ -15,7 +15,7 @@ use crate::regs;
 use crate::segments::seg;
 use crate::state::{self, State, cr0};
 use crate::vcpu::Vcpu;
-use crate::{Cpu, events, mmu, vcpu};
+use crate::{Cpu, events, mmu, pv, vcpu};
 use understudy_engine::emit::Stop;
 use understudy_engine::request::EXIT;
 use understudy_engine::sleep::Woken;
@@ -191,6 +191,7 @@ fn initialise(cpu: &mut Cpu, apic: &Apic) {
     }
     registers::reset(cpu);
     events::reset(cpu);
+    pv::reset(cpu);
     vcpu::reset(cpu);
     mmu::flush(cpu);
     cpu.state.mp = if apic.is_boot_cpu(&machine) {

@@ -15,7 +15,7 @@ pub mod mce;
 mod mtrr;
 mod table;
 
-use crate::{Cpu, apic};
+use crate::{Cpu, apic, pv};
 pub use exits::reason;
 pub(crate) use table::MWAIT;
 pub use table::Msrs;
@@ -46,7 +46,14 @@ pub struct Msr {
 }
 
 /// All registers. Each table is in the order of numbers.
-pub static TABLES: &[&[Msr]] = &[table::TABLE, mtrr::TABLE, mce::TABLE, apic::msrs::TABLE];
+pub static TABLES: &[&[Msr]] = &[
+    table::TABLE,
+    mtrr::TABLE,
+    mce::TABLE,
+    apic::msrs::TABLE,
+    pv::msrs::OLD,
+    pv::msrs::TABLE,
+];
 
 /// Why an access failed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -72,12 +79,15 @@ pub fn read(cpu: &Cpu, number: u32, by: By) -> Result<u64, Failure> {
     (msr.read)(cpu, number, by).ok_or(Failure::Invalid)
 }
 
+/// MSR_PLATFORM_INFO.
+const PLATFORM_INFO: u32 = 0xce;
+
 /// Writes a register: `KVM_SET_MSRS`, and what WRMSR does if it may.
 pub fn write(cpu: &mut Cpu, number: u32, value: u64, by: By) -> Result<(), Failure> {
     let msr = find(number).ok_or(Failure::Unknown)?;
     let written = (msr.write)(cpu, number, value, by);
-    // What user space is told to save, it may restore.
-    let restored = by == By::Host && msr.listed && value == 0;
+    // What user space is told to save, it may restore; but CPUID faulting that is on keeps its offer.
+    let restored = by == By::Host && msr.listed && value == 0 && number != PLATFORM_INFO;
     written.or(restored.then_some(())).ok_or(Failure::Invalid)
 }
 

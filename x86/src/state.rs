@@ -16,6 +16,7 @@ use crate::mmu::{self, MmuState};
 use crate::mp::MpState;
 use crate::msrs::Msrs;
 use crate::msrs::exits::{self, MsrExits};
+use crate::pv::{self, Pv};
 use crate::quirks::Quirks;
 use crate::regs::{self, flag};
 use crate::segments::{Segment, Table, rights, seg};
@@ -181,6 +182,8 @@ pub struct State {
     pub debug: DebugState,
     /// Events that user space has queued.
     pub events: EventState,
+    /// What it has enabled of what KVM offers.
+    pub pv: Pv,
     /// Whether it runs.
     pub mp: MpState,
     /// Interrupts that wait.
@@ -250,7 +253,7 @@ impl State {
             msr_exits: MsrExits::default(),
             msr_pending: None,
             quirks: Quirks::default(),
-            hypercall: None,
+            hypercall: Some(pv::hypercalls::hypercall),
             cpuid: Vec::new(),
             cpl: 0,
             mode: 0,
@@ -258,6 +261,7 @@ impl State {
             tsc: Tsc::default(),
             debug: DebugState::default(),
             events: EventState::default(),
+            pv: Pv::default(),
             mp: MpState::default(),
             interrupts: InterruptState::default(),
             devices: Devices::default(),
@@ -390,6 +394,7 @@ pub(crate) fn linear_of_rip(cpu: &Cpu, rip: u64) -> u64 {
 }
 
 /// The current value of a segment register with its base.
+#[inline]
 pub fn segment(cpu: &Cpu, number: u8) -> Segment {
     let mut segment = cpu.state.segments[number as usize % 6];
     match number {

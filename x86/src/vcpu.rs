@@ -22,6 +22,7 @@ use crate::machine::{LEAVE, Machine, NEW_EPOCH, TELL_EPOCH};
 use crate::mmu;
 use crate::mp::{self, MpState};
 use crate::msrs::exits;
+use crate::pv;
 use crate::regs::flag;
 use crate::state::{self, State, cr0};
 use crate::{Cpu, X86, debug, devices};
@@ -58,6 +59,7 @@ impl Vcpu {
         let requests = peer.requests().clone();
         let mut engine = Engine::new(State::new(machine.clone(), peer), requests);
         reset(&mut engine.cpu);
+        engine.cpu.state.tsc = machine.new_tsc();
         engine.cpu.state.mp = MpState::initial(&engine.cpu.state);
         Vcpu {
             engine,
@@ -99,7 +101,9 @@ impl Vcpu {
                 suberror: EMULATION,
             };
         }
+        pv::begin(&mut self.engine.cpu);
         self.engine.run();
+        pv::end(&mut self.engine.cpu);
         let exit = self.engine.cpu.state.exit.take();
         if let Some(Exit::Mmio(mmio)) = exit
             && !mmio.is_write
@@ -131,7 +135,9 @@ impl Vcpu {
     /// Asks for [`Exit::IrqWindowOpen`] as soon as an interrupt could be taken
     /// (`request_interrupt_window`), or no longer does.
     pub fn request_window(&mut self, wanted: bool) {
-        self.engine.cpu.state.interrupts.window = wanted;
+        let chipset = self.engine.cpu.state.machine.chipset();
+        let user = chipset.is_none_or(|chipset| chipset.is_split());
+        self.engine.cpu.state.interrupts.window = wanted && user;
         interrupts::look(&mut self.engine.cpu);
     }
 
@@ -139,6 +145,12 @@ impl Vcpu {
     /// (`ready_for_interrupt_injection`).
     pub fn ready(&self) -> bool {
         let cpu = &self.engine.cpu;
+        match cpu.state.machine.chipset() {
+            // Nobody has to know.
+            Some(chipset) if !chipset.is_split() => return true,
+            Some(_) if !cpu.state.peer.apic().accepts_pic() => return false,
+            _ => {}
+        }
         interrupts::open(cpu) && cpu.state.interrupts.external.is_none()
     }
 
@@ -288,6 +300,7 @@ pub(crate) fn service(cpu: &mut Cpu) -> Result<(), Stop> {
         return Err(Stop::Exit);
     }
     mp::service(cpu)?;
+    pv::clock::service(cpu);
     debug::service(cpu)?;
     events::service(cpu)?;
     interrupts::service(cpu)

@@ -259,6 +259,16 @@ fn devices_on_the_bus_answer() {
         m.set(RBX, 0xd000_0000);
         ended(&mut m, tier);
         assert_eq!((m.get(RAX), m.get(RCX)), (0x1111, 0x2222_2222), "{tier:?}");
+        // rep insw, rep outsb
+        m.code_at(CODE, &[0xf3, 0x66, 0x6d, 0xb1, 3, 0xf3, 0x6e, 0xe6, 0x80]);
+        m.set(RCX, 5);
+        m.set(regs::RDX, 0x70);
+        m.set(regs::RDI, DATA + 0x100);
+        m.set(regs::RSI, DATA + 0x100);
+        ended(&mut m, tier);
+        let read: [u8; 11] = m.read(DATA + 0x100);
+        assert_eq!(read, [[0x11; 10].as_slice(), &[0]].concat()[..], "{tier:?}");
+        assert_eq!((m.get(RCX), m.get(regs::RSI)), (0, DATA + 0x103));
     }
 }
 

@@ -422,6 +422,25 @@ fn ins_asks_for_what_lies_in_its_page() {
 }
 
 #[test]
+fn ins_takes_no_more_than_user_space_leaves_in_rcx() {
+    // What the selftest userspace_io_test does.
+    for tier in TIERS {
+        let mut m = Bare::new();
+        m.code_at(CODE, &[0xf3, 0x6c]);
+        m.set(RDX, 0x21);
+        m.set(RCX, 4);
+        m.set(RDI, DATA);
+        assert_eq!(m.run(tier), io(true, 1, 4, 0));
+        m.vcpu.complete_io_elements(&[1, 2, 3, 4]);
+        m.set(RCX, 1);
+        assert_eq!(m.run_on(), Exit::Hlt);
+        assert!(m.at_end());
+        assert_eq!((m.get(RCX), m.get(RDI)), (0, DATA + 1));
+        assert_eq!(m.read(DATA), [1, 0]);
+    }
+}
+
+#[test]
 fn outs_leaves_after_each_element() {
     for tier in TIERS {
         // rep outsb; outsb

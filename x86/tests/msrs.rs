@@ -91,7 +91,7 @@ fn platform_info_is_the_guests_if_user_space_lets_it() {
     assert_eq!(get(&mut m, 0xce, By::Host), Ok(new));
     // CPUID faulting: the bit that offers it cannot be taken away while it is on.
     assert_eq!(set(&mut m, 0x140, 1, By::Guest), Ok(()));
-    assert_eq!(set(&mut m, 0xce, 0, By::Host), Err(Failure::Invalid));
+    assert_eq!(set(&mut m, 0xce, 5, By::Host), Err(Failure::Invalid));
     assert_eq!(set(&mut m, 0x140, 2, By::Guest), Err(Failure::Invalid));
     let end = Bare::both(&[0x0f, 0xa2], |m| {
         m.cpu().state.msrs.misc_features = 1;

@@ -4,14 +4,14 @@
 //! on a host that does not have it, and so is the capability of a proposal that is not switched on.
 
 use understudy_abi::cap::*;
-use understudy_abi::common::DirtyLogFlags;
+use understudy_abi::common::{ClockFlags, DirtyLogFlags};
 use understudy_abi::x86::{GuestDebugControl, KVM_COALESCED_MMIO_PAGE_OFFSET, SyncRegs};
 
 use understudy_x86::chipset::routing::GSIS;
 
 use super::nr_vcpus;
 use crate::guest::Guest;
-use crate::ioctl::x86::enable_cap::{QUIRKS, X2APIC_API};
+use crate::ioctl::x86::enable_cap::{HYPERCALLS, QUIRKS, X2APIC_API};
 use crate::system::{Kvm, limits};
 use crate::x86::Proposals;
 
@@ -43,6 +43,18 @@ pub(super) fn of_system(system: &Kvm, capability: u32) -> i32 {
         | KVM_CAP_MMU_SHADOW_CACHE_CONTROL
         | KVM_CAP_PRE_FAULT_MEMORY
         | KVM_CAP_GET_TSC_KHZ
+        | KVM_CAP_TSC_CONTROL
+        | KVM_CAP_VM_TSC_CONTROL
+        | KVM_CAP_TSC_DEADLINE_TIMER
+        | KVM_CAP_CLOCKSOURCE
+        | KVM_CAP_KVMCLOCK_CTRL
+        | KVM_CAP_ASYNC_PF
+        | KVM_CAP_ASYNC_PF_INT
+        | KVM_CAP_STEAL_TIME
+        | KVM_CAP_ENFORCE_PV_FEATURE_CPUID
+        | KVM_CAP_ENABLE_CAP
+        | KVM_CAP_VCPU_ATTRIBUTES
+        | KVM_CAP_SYS_ATTRIBUTES
         | KVM_CAP_SET_TSS_ADDR
         | KVM_CAP_SET_IDENTITY_MAP_ADDR
         | KVM_CAP_PIT
@@ -70,6 +82,8 @@ pub(super) fn of_system(system: &Kvm, capability: u32) -> i32 {
         | KVM_CAP_NOP_IO_DELAY
         | KVM_CAP_PCI_SEGMENT => 1,
         KVM_CAP_MCE => 32,
+        KVM_CAP_ADJUST_CLOCK => ClockFlags::all().bits() as i32,
+        KVM_CAP_EXIT_HYPERCALL => HYPERCALLS as i32,
         KVM_CAP_IRQ_ROUTING => GSIS as i32,
         KVM_CAP_X2APIC_API => X2APIC_API as i32,
         KVM_CAP_XSAVE2 => 4096,

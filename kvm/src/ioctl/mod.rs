@@ -51,6 +51,8 @@ pub(crate) const FAMILIES: &[(Guests, &[Row])] = &[
     (Guests::X86_64, x86::pit::ROWS),
     (Guests::X86_64, x86::intel::ROWS),
     (Guests::X86_64, x86::tsc::ROWS),
+    (Guests::X86_64, x86::device_attr::ROWS),
+    (Guests::X86_64, x86::enable_cap::ROWS),
     (Guests::X86_64, x86::cpuid::ROWS),
     (Guests::X86_64, x86::msrs::ROWS),
     (Guests::X86_64, x86::translate::ROWS),

@@ -30,6 +30,8 @@ pub(crate) enum Completion {
     Io(usize),
     /// An access of an MSR: what was read, and whether it is an error, is in `kvm_run`'s `msr`.
     Msr,
+    /// A hypercall: its result is in `kvm_run`'s `hypercall.ret`.
+    Hypercall,
 }
 
 /// What an ioctl on the vCPU works on.
@@ -220,7 +222,7 @@ impl VcpuFd {
 
     /// CR3 of the last debug exit (`x86-guest-debug-cr3`, CR3-1).
     pub fn debug_exit_cr3(&self) -> u64 {
-        let exit: kvm_debug_exit_arch_cr3 = self.vcpu.run.exit();
-        exit.cr3
+        const CR3: usize = EXIT_UNION + offset_of!(kvm_debug_exit_arch_cr3, cr3);
+        self.vcpu.run.read(CR3)
     }
 }

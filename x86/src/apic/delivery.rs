@@ -234,6 +234,18 @@ pub fn deliver(machine: &Machine, source: Option<&Apic>, message: &Message) -> i
     count
 }
 
+/// Delivers a message to the vCPU with this x2APIC ID, and gives how many that was.
+pub(crate) fn deliver_to(machine: &Machine, id: u32, message: &Message) -> u64 {
+    let mut count = 0;
+    machine.each(|peer| {
+        let apic = peer.apic();
+        if apic.in_kernel() && apic.enabled() && apic.id() == id {
+            count += u64::from(peer.accept(message));
+        }
+    });
+    count
+}
+
 impl Machine {
     /// Delivers the message that a device writes to an address (SDM vol. 3A, 11.11; KVM API 4.70,
     /// "KVM_SIGNAL_MSI"). Gives how many vCPUs have accepted it, or -1 if it means none.

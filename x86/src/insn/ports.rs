@@ -119,10 +119,10 @@ impl How {
                 return Ok(0);
             }
             self.count(cpu);
-            // User space may have lowered RCX meanwhile.
+            // User space may have lowered RCX meanwhile. It is over when it is begun with none left,
+            // which a single step shows.
             if self.left(cpu) == 0 {
                 io::forget_input(cpu);
-                return Ok(0);
             }
         }
         How::between(cpu);
@@ -162,6 +162,9 @@ impl How {
 }
 
 fn leave(cpu: &mut Cpu, io: Io, access: Access) -> Stop {
+    if io::string_answered(cpu, &io, access) {
+        return Stop::Redirect;
+    }
     cpu.state.io = Some(Pending {
         io,
         access,

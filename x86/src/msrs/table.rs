@@ -7,7 +7,7 @@ use crate::cpuid::{self, feature};
 use crate::quirks::quirk;
 use crate::regs::{FS_BASE, GS_BASE};
 use crate::state::{self, cr0, efer};
-use crate::{Cpu, apic, mmu};
+use crate::{Cpu, mmu, tsc};
 
 /// The patch level that KVM gives AMD's processors.
 pub const MICROCODE: u64 = 0x0100_0065;
@@ -574,18 +574,17 @@ fn set_tsc(cpu: &mut Cpu, _: u32, value: u64, by: By) -> Option<()> {
         let change = value.wrapping_sub(cpu.state.tsc.now());
         let adjust = &mut cpu.state.msrs.tsc_adjust;
         *adjust = adjust.wrapping_add(change);
+        tsc::adjust(cpu, change);
+    } else {
+        tsc::write_by_user(cpu, value);
     }
-    cpu.state.tsc.set(value);
-    apic::timer::tsc_changed(cpu);
     Some(())
 }
 
 fn set_tsc_adjust(cpu: &mut Cpu, _: u32, value: u64, by: By) -> Option<()> {
     if by == By::Guest {
         let change = value.wrapping_sub(cpu.state.msrs.tsc_adjust);
-        let now = cpu.state.tsc.now();
-        cpu.state.tsc.set(now.wrapping_add(change));
-        apic::timer::tsc_changed(cpu);
+        tsc::adjust(cpu, change);
     }
     cpu.state.msrs.tsc_adjust = value;
     Some(())

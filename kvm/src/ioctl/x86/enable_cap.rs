@@ -1,15 +1,20 @@
-//! The capabilities that `KVM_ENABLE_CAP` (api.rst 7) enables on the VM of an x86-64 guest.
+//! The capabilities that `KVM_ENABLE_CAP` (api.rst 7, 6) enables on the VM of an x86-64 guest, and on a
+//! vCPU.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use understudy_abi::cap::*;
 use understudy_abi::common::kvm_enable_cap;
+use understudy_abi::ioctl::KVM_ENABLE_CAP;
 use understudy_x86::chipset::Chipset;
 use understudy_x86::chipset::routing::GSIS;
 use understudy_x86::msrs::reason;
 use understudy_x86::quirks::quirk;
 
 use crate::errno::Errno;
+use crate::table::{Call, Row, row};
+use crate::vcpu::Vcpu;
 use crate::x86::Machine;
 
 /// Quirks that can be disabled: KVM's of Linux 6.12 (`KVM_CAP_DISABLE_QUIRKS2`).
@@ -18,6 +23,28 @@ pub(crate) const QUIRKS: u64 = 0x7ff;
 const ANY: u64 = u64::MAX;
 /// Accesses of MSRs that can exit (`KVM_CAP_X86_USER_SPACE_MSR`).
 const MSR_EXITS: u32 = reason::INVAL | reason::UNKNOWN | reason::FILTER;
+
+pub(crate) const ROWS: &[Row] = &[
+    row!(KVM_ENABLE_CAP: Vcpu enable_on_vcpu, "enables a capability of the vCPU",
+        EFAULT "the argument cannot be read",
+        EINVAL "there is no such capability to enable, or not with these flags"),
+];
+
+fn enable_on_vcpu(vcpu: &Arc<Vcpu>, call: &Call<'_>) -> Result<i64, Errno> {
+    let mut state = vcpu.x86()?;
+    let cap: kvm_enable_cap = call.read()?;
+    match cap.cap {
+        KVM_CAP_ENFORCE_PV_FEATURE_CPUID if cap.flags == 0 => {
+            let [on, ..] = cap.args;
+            state.cpu.cpu_mut().state.pv.enforce = on != 0;
+            Ok(0)
+        }
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+/// Hypercalls that can be user space's (`KVM_CAP_EXIT_HYPERCALL`): `KVM_HC_MAP_GPA_RANGE`.
+pub(crate) const HYPERCALLS: u64 = 1 << 12;
 
 /// Enables a capability.
 pub(crate) fn enable_cap(machine: &Machine, cap: &kvm_enable_cap) -> Result<(), Errno> {
@@ -102,6 +129,13 @@ pub(crate) fn enable_cap(machine: &Machine, cap: &kvm_enable_cap) -> Result<(), 
             machine
                 .settings
                 .change(|settings| settings.platform_info_hidden = !readable);
+            Ok(())
+        }
+        KVM_CAP_EXIT_HYPERCALL => {
+            if argument & !HYPERCALLS != 0 {
+                return Err(Errno::EINVAL);
+            }
+            machine.pv.exits.store(argument, Ordering::SeqCst);
             Ok(())
         }
         KVM_CAP_MAX_VCPU_ID => machine.set_max_vcpu_id(argument),

@@ -1,6 +1,7 @@
 //! The ioctls that only x86 has, or has in its own form.
 
 pub(crate) mod cpuid;
+pub(crate) mod device_attr;
 pub(crate) mod enable_cap;
 pub(crate) mod fpu;
 pub(crate) mod guest_debug;

@@ -168,6 +168,10 @@ impl Vcpu {
                 self.run.0.load(PORT_DATA, data);
                 state.cpu.complete_io_elements(data);
             }
+            Some(Completion::Hypercall) => {
+                let answer: hypercall = self.run.exit();
+                state.cpu.complete_hypercall(answer.ret);
+            }
             Some(Completion::Msr) => {
                 let answer: msr = self.run.exit();
                 state.cpu.complete_msr(answer.error != 0, answer.data);
@@ -228,6 +232,16 @@ impl Vcpu {
             Exit::IrqWindowOpen => {
                 page.set_exit_reason(KVM_EXIT_IRQ_WINDOW_OPEN);
                 self.stats.count(count::REQUEST_IRQ_EXITS);
+            }
+            Exit::Hypercall(call) => {
+                page.set_exit(&hypercall {
+                    nr: call.number,
+                    args: call.arguments,
+                    ret: 0,
+                    flags: call.long_mode.into(),
+                });
+                page.set_exit_reason(KVM_EXIT_HYPERCALL);
+                state.completion = Some(Completion::Hypercall);
             }
             Exit::IoapicEoi(vector) => {
                 page.set_exit(&eoi { vector });

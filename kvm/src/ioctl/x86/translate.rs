@@ -28,7 +28,7 @@ fn translate(vcpu: &Arc<Vcpu>, call: &Call<'_>) -> Result<i64, Errno> {
     let page = walk::walk(&state.cpu.cpu().state, address, access);
     let physical = page
         .ok()
-        .map(|page| page.frame | address % PAGE_SIZE as u64);
+        .map(|page| page.frame | (address % PAGE_SIZE as u64));
     translation.physical_address = physical.unwrap_or(u64::MAX);
     translation.valid = physical.is_some().into();
     // KVM says so of every address.
