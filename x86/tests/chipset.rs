@@ -86,6 +86,27 @@ fn ticks_arrive_in_real_mode() {
     }
 }
 
+/// A tick that comes while the one before is being delivered is not lost: the guest would wait for ever.
+#[test]
+fn late_ticks_are_made_up_for() {
+    for round in 0..60 {
+        let mut m = Bare::real_with(0, full);
+        // sti; hlt; nop; cli; cmp cx, 9; jb back
+        let wait = vec![
+            0xfb, 0xf4, 0x90, 0xfa, 0x83, 0xf9, 9, 0x72, 0xf7, 0xe6, 0x80,
+        ];
+        // Channel 0 ticks every 16 microseconds.
+        let fast = [out(0x43, 0x34), out(0x40, 20), out(0x40, 0)].concat();
+        m.code_at(0x1000, &[pics(), fast, wait].concat());
+        m.write(4 * 0x20, &[0, 5, 0, 0]);
+        m.write(0x500, &[0x41, 0xb0, 0x20, 0xe6, 0x20, 0xcf]);
+        m.set(RCX, 0);
+        m.set(regs::RSP, 0x800);
+        ended(&mut m, TIERS[round % 2]);
+        assert!(m.get(RCX) >= 9);
+    }
+}
+
 /// Who is told that interrupts are over.
 #[derive(Default)]
 struct Listener(Mutex<Vec<u32>>);

@@ -307,6 +307,8 @@ pub struct Device {
     /// The speaker's port is here too (`KVM_PIT_SPEAKER_DUMMY`).
     speaker: bool,
     alarm: Arc<Tick>,
+    /// Held while interrupt 0 goes up and down: two at a time would be one.
+    pulse: Mutex<()>,
 }
 
 /// Channel 0.
@@ -319,6 +321,7 @@ impl Device {
             pit: Mutex::default(),
             speaker,
             alarm: Arc::new(Tick(Arc::downgrade(machine))),
+            pulse: Mutex::new(()),
         }
     }
 
@@ -393,21 +396,23 @@ impl Device {
     pub(crate) fn acked(&self, machine: &Machine) {
         let again = self.pit().take();
         if again {
-            pulse(machine);
+            self.pulse(machine);
         }
+    }
+
+    /// Interrupt 0, and the watchdogs that it drives.
+    fn pulse(&self, machine: &Machine) {
+        let pulse = self.pulse.lock().unwrap_or_else(PoisonError::into_inner);
+        machine.set_irq(0, super::source::PIT, true);
+        machine.set_irq(0, super::source::PIT, false);
+        drop(pulse);
+        machine.each(|peer| peer.tick_watchdog());
     }
 
     /// Interrupt 0 has been unmasked: the guest does not want what came before.
     pub(crate) fn unmasked(&self) {
         self.pit().reset_pending();
     }
-}
-
-/// Interrupt 0, and the watchdogs that it drives.
-fn pulse(machine: &Machine) {
-    machine.set_irq(0, super::source::PIT, true);
-    machine.set_irq(0, super::source::PIT, false);
-    machine.each(|peer| peer.tick_watchdog());
 }
 
 impl Alarm for Tick {
@@ -419,7 +424,7 @@ impl Alarm for Tick {
         let next = pit.target;
         drop(pit);
         if interrupt {
-            pulse(&machine);
+            device.pulse(&machine);
         }
         next
     }
