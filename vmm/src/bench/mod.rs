@@ -67,13 +67,12 @@ impl Seen {
 
     /// That each CR3 was a process's, each process was seen, and each as often as it should be.
     fn check(&self, way: Way, events: u64) -> Result<(), Error> {
-        let learnt = if way == Way::Bare { 0 } else { events };
         let sum: u64 = self.by_process.iter().sum();
         let fair = self
             .by_process
             .iter()
-            .all(|n| n.abs_diff(learnt / PROCESSES as u64) <= 32);
-        if self.strangers == 0 && sum == learnt && fair {
+            .all(|n| n.abs_diff(events / PROCESSES as u64) <= 32);
+        if self.strangers == 0 && sum == events && fair {
             return Ok(());
         }
         let seen = format!("{} gave CR3s as {self:?}, of {events} events", way.label());

@@ -1,11 +1,13 @@
 //! The benchmark's guest on the machine's own `/dev/kvm`, in the ways that Linux has.
 
+use std::hint::black_box;
+
 use kvm_bindings as host;
 use kvm_ioctls::{Kvm, VcpuExit, VcpuFd, VmFd};
 use understudy_abi::x86::{kvm_guest_debug, kvm_regs, kvm_sregs};
 
 use super::guest::{self, Image, Load};
-use super::{Seen, Subject, Way};
+use super::{PROCESSES, Seen, Subject, Way};
 use crate::error::Error;
 use crate::long_mode;
 
@@ -94,7 +96,7 @@ impl Subject for Real {
 
     fn events(&mut self, count: u32, seen: &mut Seen) -> Result<(), Error> {
         let vcpu = &mut self.vcpu;
-        for _ in 0..count {
+        for event in 0..count as usize {
             match named("KVM_RUN", vcpu.run())? {
                 VcpuExit::Debug(_) => {}
                 other => return Err(Error::Unexpected(format!("{other:?}"))),
@@ -102,7 +104,7 @@ impl Subject for Real {
             match self.way {
                 Way::GetSregs => seen.note(named("KVM_GET_SREGS", vcpu.get_sregs())?.cr3),
                 Way::SyncAll => seen.note(vcpu.sync_regs_mut().sregs.cr3),
-                _ => {}
+                _ => seen.note(black_box(guest::cr3_of(event % PROCESSES))),
             }
             vcpu.get_kvm_run().kvm_dirty_regs = host::KVM_SYNC_X86_REGS.into();
         }
