@@ -1,11 +1,13 @@
-//! Eventfds that a program hands over: KVM signals them (eventfd(2)).
+//! Eventfds that a program hands over: it tells KVM by one, or hears from it (eventfd(2)).
 //!
 //! Each is kept by a descriptor of KVM's own, so that the program may close its one. No use of them
 //! waits, whatever the program does to them meanwhile.
 
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::io::IoSliceMut;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::ReadWriteFlags;
 
 use crate::errno::Errno;
 
@@ -56,6 +58,25 @@ impl EventFd {
             let _ = rustix::io::write(&self.fd, &1u64.to_ne_bytes());
         }
     }
+
+    /// Takes what it has; false if that is nothing.
+    pub(crate) fn take(&self) -> bool {
+        let mut count = [0; 8];
+        let mut into = [IoSliceMut::new(&mut count)];
+        // The offset of a stream, and not to wait: somebody else may have taken it.
+        match rustix::io::preadv2(&self.fd, &mut into, u64::MAX, ReadWriteFlags::NOWAIT) {
+            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {
+                self.ready(PollFlags::IN) && rustix::io::read(&self.fd, &mut count).is_ok()
+            }
+            result => result.is_ok(),
+        }
+    }
+}
+
+impl AsFd for EventFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
 }
 
 #[cfg(test)]
@@ -67,6 +88,7 @@ mod tests {
     fn it_counts_and_never_waits() {
         let fd = eventfd(0, EventfdFlags::CLOEXEC).unwrap();
         let event = EventFd::of(fd.as_raw_fd()).unwrap();
+        assert!(!event.take(), "nothing");
         event.signal();
         event.signal();
         let mut count = [0; 8];
@@ -74,7 +96,8 @@ mod tests {
         assert_eq!(u64::from_ne_bytes(count), 2);
         rustix::io::write(&fd, &(u64::MAX - 1).to_ne_bytes()).unwrap();
         event.signal();
-        assert_eq!(rustix::io::read(&fd, &mut count), Ok(8));
+        assert!(event.take());
+        assert!(!event.take());
     }
 
     #[test]

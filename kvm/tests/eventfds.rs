@@ -1,15 +1,20 @@
-//! Eventfds: `KVM_IOEVENTFD` (api.rst 4.59), by ioctls.
+//! Eventfds: `KVM_IOEVENTFD` (api.rst 4.59) and `KVM_IRQFD` (4.75), by ioctls.
 
 mod common;
 
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::time::Duration;
 
 use common::{CODE, Guest as Arm64, HOLE, Mapping, Memory, Program};
 use understudy_abi::arm64::reg::core;
-use understudy_abi::common::{kvm_coalesced_mmio_zone, kvm_ioeventfd, kvm_userspace_memory_region};
+use understudy_abi::common::{
+    kvm_coalesced_mmio_zone, kvm_enable_cap, kvm_ioeventfd, kvm_irqfd, kvm_userspace_memory_region,
+};
 use understudy_abi::exit::{KVM_EXIT_HLT, KVM_EXIT_IO, KVM_EXIT_MMIO};
 use understudy_abi::ioctl::x86::*;
-use understudy_abi::ioctl::{self as request, KVM_IOEVENTFD, KVM_RUN};
+use understudy_abi::ioctl::{
+    self as request, KVM_CREATE_IRQCHIP, KVM_IOEVENTFD, KVM_IRQFD, KVM_RUN,
+};
 use understudy_abi::run::Run;
 use understudy_abi::x86::{kvm_regs, kvm_sregs};
 use understudy_abi::{PAGE_SIZE, cap};
@@ -20,6 +25,8 @@ const DATAMATCH: u32 = 1;
 const PIO: u32 = 2;
 const DEASSIGN: u32 = 4;
 const CCW: u32 = 8;
+const DEASSIGN_IRQFD: u32 = 1;
+const IRQFD_RESAMPLE: u32 = 2;
 
 /// A new eventfd, which does not block.
 fn eventfd() -> OwnedFd {
@@ -46,8 +53,14 @@ struct Guest {
 
 impl Guest {
     fn new(code: &[(usize, &[u8])]) -> Guest {
+        Guest::with(code, |_, _| ())
+    }
+
+    /// One whose VM is prepared before it has a vCPU.
+    fn with(code: &[(usize, &[u8])], prepare: impl FnOnce(&Program, i32)) -> Guest {
         let program = Program::on(Kvm::x86(Proposals::empty()));
         let vm = program.create_vm();
+        prepare(&program, vm);
         let memory = Memory::new(0x1000);
         for (at, bytes) in code {
             for (n, byte) in bytes.iter().enumerate() {
@@ -94,6 +107,11 @@ impl Guest {
     fn ioeventfd(&self, of: kvm_ioeventfd) -> Result<i64, Errno> {
         let mut of = of;
         self.program.with(self.vm, KVM_IOEVENTFD, &mut of)
+    }
+
+    fn irqfd(&self, of: kvm_irqfd) -> Result<i64, Errno> {
+        let mut of = of;
+        self.program.with(self.vm, KVM_IRQFD, &mut of)
     }
 }
 
@@ -261,4 +279,170 @@ fn ioeventfds_have_kvm_s_errnos() {
     let port = with(writes(&fd, 0x80, 1), PIO);
     assert_eq!(set(port), Err(Errno::ENOSPC));
     assert_eq!(set(writes(&fd, 0x80, 1)), Ok(0));
+}
+
+/// A PC with interrupt 4 of its PICs enabled, which halts; its handler writes to port 0x81 and ends it.
+fn interruptible() -> Guest {
+    // The PICs, at vector 0x20; then sti; hlt; jmp.
+    let main = [
+        0xb0, 0x11, 0xe6, 0x20, 0xb0, 0x20, 0xe6, 0x21, 0xb0, 0x04, 0xe6, 0x21, 0xb0, 0x01, 0xe6,
+        0x21, 0xb0, 0xef, 0xe6, 0x21, 0xfb, 0xf4, 0xeb, 0xfc,
+    ];
+    // out 0x81, al; mov al, 0x20; out 0x20, al; iret
+    let handler = [0xe6, 0x81, 0xb0, 0x20, 0xe6, 0x20, 0xcf];
+    // An interrupt that does not come would leave it halted.
+    // SAFETY: it has no memory.
+    unsafe { libc::alarm(60) };
+    let code: [(usize, &[u8]); 3] = [(0, &main), (0x90, &[0, 1, 0, 0]), (0x100, &handler)];
+    Guest::with(&code, |program, vm| {
+        program.call(vm, KVM_CREATE_IRQCHIP, 0).unwrap();
+    })
+}
+
+fn signal(fd: &OwnedFd) {
+    let one = 1u64;
+    // SAFETY: eight bytes are there.
+    let bytes = unsafe { libc::write(fd.as_raw_fd(), (&raw const one).cast(), 8) };
+    assert_eq!(bytes, 8);
+}
+
+fn interrupt(fd: &OwnedFd, gsi: u32, flags: u32) -> kvm_irqfd {
+    kvm_irqfd {
+        fd: fd.as_raw_fd() as u32,
+        gsi,
+        flags,
+        ..kvm_irqfd::default()
+    }
+}
+
+fn resampled(fd: &OwnedFd, gsi: u32, resample: &OwnedFd) -> kvm_irqfd {
+    kvm_irqfd {
+        resamplefd: resample.as_raw_fd() as u32,
+        ..interrupt(fd, gsi, IRQFD_RESAMPLE)
+    }
+}
+
+/// Whether what is signalled is left alone.
+fn is_unheard(fd: &OwnedFd) -> bool {
+    signal(fd);
+    std::thread::sleep(Duration::from_millis(50));
+    count(fd) == 1
+}
+
+#[test]
+fn an_eventfd_raises_an_interrupt() {
+    let guest = interruptible();
+    let fd = eventfd();
+    guest.irqfd(interrupt(&fd, 4, 0)).unwrap();
+    for _ in 0..3 {
+        signal(&fd);
+        assert_eq!(guest.enter(), KVM_EXIT_IO);
+        assert_eq!(count(&fd), 0, "taken");
+    }
+    // One that is signalled before, and by another thread while the guest sleeps.
+    guest.irqfd(interrupt(&fd, 4, DEASSIGN_IRQFD)).unwrap();
+    assert!(is_unheard(&fd));
+    signal(&fd);
+    guest.irqfd(interrupt(&fd, 4, 0)).unwrap();
+    assert_eq!(guest.enter(), KVM_EXIT_IO);
+    let also = fd.try_clone().unwrap();
+    let other = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(50));
+        signal(&also);
+    });
+    assert_eq!(guest.enter(), KVM_EXIT_IO);
+    other.join().unwrap();
+    // The thread goes with the VM.
+    drop(guest);
+    assert!(is_unheard(&fd));
+}
+
+#[test]
+fn the_end_of_an_interrupt_signals_the_other_eventfd() {
+    let guest = interruptible();
+    let [fd, over, also] = [(); 3].map(|()| eventfd());
+    let second = eventfd();
+    guest.irqfd(resampled(&fd, 4, &over)).unwrap();
+    guest.irqfd(resampled(&second, 4, &also)).unwrap();
+    signal(&fd);
+    assert_eq!(guest.enter(), KVM_EXIT_IO);
+    assert_eq!((count(&over), count(&also)), (0, 0), "it is in the handler");
+    // The handler ends it; the next one comes.
+    signal(&second);
+    while count(&second) != 0 {
+        std::thread::yield_now();
+    }
+    let other = std::thread::spawn({
+        let (fd, over) = (fd.try_clone().unwrap(), over.try_clone().unwrap());
+        move || {
+            while count(&over) == 0 {
+                std::thread::yield_now();
+            }
+            signal(&fd);
+        }
+    });
+    assert_eq!(guest.enter(), KVM_EXIT_IO);
+    other.join().unwrap();
+    assert_eq!(count(&also), 1);
+    for (fd, over) in [(&fd, &over), (&second, &also)] {
+        let gone = kvm_irqfd {
+            flags: IRQFD_RESAMPLE | DEASSIGN_IRQFD,
+            ..resampled(fd, 4, over)
+        };
+        guest.irqfd(gone).unwrap();
+        assert!(is_unheard(fd));
+    }
+}
+
+#[test]
+fn irqfds_have_kvm_s_errnos() {
+    let guest = interruptible();
+    for capability in [cap::KVM_CAP_IRQFD, cap::KVM_CAP_IRQFD_RESAMPLE] {
+        let check = request::KVM_CHECK_EXTENSION;
+        let value = guest.program.call(guest.vm, check, capability.into());
+        assert_eq!(value, Ok(1));
+    }
+    let [fd, over] = [(); 2].map(|()| eventfd());
+    assert_eq!(guest.irqfd(interrupt(&fd, 4, 4)), Err(Errno::EINVAL));
+    let file = std::fs::File::open("/dev/null").unwrap();
+    let file = OwnedFd::from(file);
+    for flags in [0, DEASSIGN_IRQFD] {
+        let bad = interrupt(&file, 4, flags);
+        assert_eq!(guest.irqfd(bad), Err(Errno::EINVAL));
+        let bad = kvm_irqfd {
+            fd: u32::MAX,
+            ..bad
+        };
+        assert_eq!(guest.irqfd(bad), Err(Errno::EBADF));
+    }
+    let bad = resampled(&fd, 4, &file);
+    assert_eq!(guest.irqfd(bad), Err(Errno::EINVAL));
+    let bad = kvm_irqfd {
+        resamplefd: u32::MAX,
+        ..bad
+    };
+    assert_eq!(guest.irqfd(bad), Err(Errno::EBADF));
+    // One interrupt each; what there is not is removed, too; any number is taken.
+    assert_eq!(guest.irqfd(interrupt(&fd, 5, DEASSIGN_IRQFD)), Ok(0));
+    assert_eq!(guest.irqfd(resampled(&fd, 5, &over)), Ok(0));
+    assert_eq!(guest.irqfd(interrupt(&fd, 6, 0)), Err(Errno::EBUSY));
+    assert_eq!(guest.irqfd(interrupt(&fd, 6, DEASSIGN_IRQFD)), Ok(0));
+    assert_eq!(guest.irqfd(interrupt(&fd, 5, 0)), Err(Errno::EBUSY));
+    assert_eq!(guest.irqfd(interrupt(&fd, 5, DEASSIGN_IRQFD)), Ok(0));
+    assert_eq!(guest.irqfd(interrupt(&fd, u32::MAX, 0)), Ok(0));
+    // Without an interrupt controller; with half of one.
+    let without = Guest::new(&[]);
+    assert_eq!(without.irqfd(interrupt(&fd, 4, 0)), Err(Errno::EINVAL));
+    assert_eq!(without.irqfd(interrupt(&fd, 4, DEASSIGN_IRQFD)), Ok(0));
+    let half = Guest::with(&[], |program, vm| {
+        let mut split = kvm_enable_cap {
+            cap: cap::KVM_CAP_SPLIT_IRQCHIP,
+            args: [24, 0, 0, 0],
+            ..kvm_enable_cap::default()
+        };
+        let enable = request::KVM_ENABLE_CAP;
+        program.with(vm, enable, &mut split).unwrap();
+    });
+    assert_eq!(half.irqfd(resampled(&fd, 4, &over)), Err(Errno::EINVAL));
+    assert_eq!(half.irqfd(interrupt(&fd, 4, 0)), Ok(0));
 }

@@ -31,6 +31,8 @@ pub(super) fn of_system(system: &Kvm, capability: u32) -> i32 {
         | KVM_CAP_HALT_POLL
         | KVM_CAP_BINARY_STATS_FD
         | KVM_CAP_COALESCED_PIO
+        | KVM_CAP_IRQFD
+        | KVM_CAP_IRQFD_RESAMPLE
         | KVM_CAP_IOEVENTFD
         | KVM_CAP_IOEVENTFD_NO_LENGTH
         | KVM_CAP_IOEVENTFD_ANY_LENGTH

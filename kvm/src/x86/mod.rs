@@ -1,5 +1,6 @@
 //! What a VM of an x86-64 guest has beyond every VM.
 
+mod irqfd;
 pub mod module;
 pub mod proposals;
 mod settings;
@@ -15,6 +16,7 @@ use crate::errno::Errno;
 use crate::guest::Guest;
 use crate::system::limits;
 
+use irqfd::Irqfds;
 pub use proposals::Proposals;
 use settings::Shared as Settings;
 
@@ -25,6 +27,7 @@ pub(crate) use understudy_x86::cpuid::PHYSICAL_BITS;
 pub(crate) struct Machine {
     machine: Arc<understudy_x86::machine::Machine>,
     pub(crate) settings: Settings,
+    pub(crate) irqfds: Irqfds,
     /// The bound of vCPUs' ids, once user space has set it (`KVM_CAP_MAX_VCPU_ID`).
     max_vcpu_id: OnceLock<u32>,
 }
@@ -35,6 +38,7 @@ impl Machine {
         Machine {
             machine: understudy_x86::machine::Machine::new(memory),
             settings: Settings::default(),
+            irqfds: Irqfds::new(),
             max_vcpu_id: OnceLock::new(),
         }
     }
