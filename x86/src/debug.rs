@@ -14,7 +14,7 @@
 //! ```
 //!
 //! Nothing of this is asked for by instructions as long as it is not used. What is run by itself goes
-//! through [`before_insn`] and [`after_insn`]: whatever runs while TF or RF is set, in a page with an
+//! through `before_insn` and `after_insn`: whatever runs while TF or RF is set, in a page with an
 //! instruction breakpoint, or begun again for a data breakpoint.
 
 pub(crate) mod breakpoints;

@@ -1,7 +1,7 @@
 //! What the vCPUs of a VM have in common.
 //!
 //! **Code.** Every vCPU may run what another one writes. The pages that any of them has fetched code
-//! from are known to all ([`Machine::publish_code`]): a store to one is seen, and the others compare
+//! from are known to all (`Machine::publish_code`): a store to one is seen, and the others compare
 //! their copies with memory before they go on ([`NEW_EPOCH`]), which is sooner than the architecture
 //! asks for (SDM vol. 3A, 9.1.3: cross-modifying code needs the other processor's cooperation).
 
