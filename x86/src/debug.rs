@@ -79,8 +79,8 @@ pub struct DebugState {
     carried: u64,
     /// Who runs it.
     ran: Ran,
-    /// The instruction that user space has completed was stepped, or has met these.
-    completed: Option<u64>,
+    /// The instruction that user space has completed was stepped.
+    completed: bool,
     /// A repeated string instruction that has begun stands here.
     unfinished: Option<u64>,
 }
@@ -102,7 +102,7 @@ impl Default for DebugState {
             hits: 0,
             carried: 0,
             ran: Ran::Cpu,
-            completed: None,
+            completed: false,
             unfinished: None,
         }
     }
@@ -168,7 +168,7 @@ pub(crate) fn by_kvm(cpu: &mut Cpu) {
 }
 
 /// The instruction at hand is one that KVM's emulator runs: it stops behind it as long as user space
-/// asks for single steps, whatever TF is.
+/// asks for single steps, whatever TF is, and what it accesses meets no data breakpoint.
 pub(crate) fn by_emulator(cpu: &mut Cpu) -> Result<(), Stop> {
     let asked = cpu.state.debug.guest.has(control::SINGLESTEP);
     if asked {
@@ -176,6 +176,7 @@ pub(crate) fn by_emulator(cpu: &mut Cpu) -> Result<(), Stop> {
         cpu.state.debug.armed = true;
     }
     cpu.state.debug.ran = Ran::Emulator;
+    cpu.state.debug.hits = 0;
     Ok(())
 }
 
@@ -261,34 +262,19 @@ pub(crate) fn injected(cpu: &mut Cpu) {
 }
 
 /// User space has completed an access of a port, or of a model-specific register.
-pub(crate) fn completed(cpu: &mut Cpu, hits: u64) {
-    let step = if cpu.state.rflags & flag::TF != 0 {
-        BS
-    } else {
-        0
-    };
+pub(crate) fn completed(cpu: &mut Cpu) {
     cpu.state.rflags &= !flag::RF;
     cpu.state.debug.ran = Ran::Kvm;
-    cpu.state.debug.completed = Some(step | hits).filter(|bits| *bits != 0);
+    cpu.state.debug.completed = cpu.state.rflags & flag::TF != 0;
 }
 
 /// User space has taken an element of an OUTS. Of user space's own steps there is none here.
-pub(crate) fn element_completed(cpu: &mut Cpu, hits: u64) {
+pub(crate) fn element_completed(cpu: &mut Cpu) {
     let flags = cpu.state.rflags;
     if !cpu.state.debug.guest.has(control::SINGLESTEP) {
-        completed(cpu, hits);
+        completed(cpu);
         cpu.state.rflags = flags;
     }
-}
-
-/// The instruction at hand accesses ports, and is stopped behind if they have breakpoints.
-pub(crate) fn hit_port(cpu: &mut Cpu, port: u16, bytes: u8) -> Result<(), Stop> {
-    let hits = breakpoints::io(cpu, port, bytes);
-    if hits != 0 {
-        by_itself(cpu)?;
-        cpu.state.debug.hits |= hits;
-    }
-    Ok(())
 }
 
 /// INT1, which [`Cpu::pc`] is past.
@@ -299,10 +285,10 @@ pub(crate) fn int1(cpu: &mut Cpu) -> Stop {
 
 /// Takes the trap of an instruction that user space has completed.
 pub(crate) fn service(cpu: &mut Cpu) -> Result<(), Stop> {
-    match cpu.state.debug.completed.take() {
-        Some(bits) => Err(trap(cpu, bits)),
-        None => Ok(()),
+    if std::mem::take(&mut cpu.state.debug.completed) {
+        return Err(trap(cpu, BS));
     }
+    Ok(())
 }
 
 /// Takes the #DB that follows an instruction.

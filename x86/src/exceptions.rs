@@ -164,7 +164,8 @@ pub(crate) struct Event {
 pub(crate) enum Kind {
     /// An instruction that is run again: RFLAGS.RF is set in what is pushed.
     Fault,
-    /// An instruction that is over, or must not be run again.
+    /// An instruction that is over, or must not be run again; or that is run again if the handler sets
+    /// RFLAGS.RF, at a breakpoint.
     Trap,
     /// INT n, INT3, INTO: the gate's DPL counts, and faults on the way are not external.
     Software,

@@ -4,7 +4,7 @@ use crate::exceptions::{Fault, Trouble, vector};
 use crate::exit::{Exit, Io};
 use crate::regs::flag;
 use crate::segments::rights;
-use crate::{Cpu, debug, insn, mmu, vcpu};
+use crate::{Cpu, debug, insn, mmu};
 use std::collections::VecDeque;
 use understudy_engine::emit::Stop;
 
@@ -57,8 +57,6 @@ pub(crate) struct Pending {
     pub(crate) length: u64,
     /// Where the vCPU was left: elsewhere there is nothing to complete.
     pub(crate) pc: u64,
-    /// I/O breakpoints that it has met, as in DR6.
-    pub(crate) hits: u64,
 }
 
 /// What user space has given for an INS.
@@ -110,7 +108,7 @@ pub(crate) fn complete(cpu: &mut Cpu, data: &[u8]) {
                 insn::complete_in(cpu, io.size, value);
             }
             cpu.pc = cpu.pc.wrapping_add(pending.length);
-            debug::completed(cpu, pending.hits);
+            debug::completed(cpu);
         }
         Access::InString => {
             let bytes = io.count as usize * usize::from(io.size);
@@ -120,7 +118,7 @@ pub(crate) fn complete(cpu: &mut Cpu, data: &[u8]) {
                 pc: cpu.pc,
             };
         }
-        Access::OutString => debug::element_completed(cpu, pending.hits),
+        Access::OutString => debug::element_completed(cpu),
     }
 }
 
@@ -164,13 +162,8 @@ pub(crate) fn string_answered(cpu: &mut Cpu, io: &Io, access: Access) -> bool {
 pub(crate) fn access(cpu: &mut Cpu, io: Io, length: u64) -> Result<Stop, Trouble> {
     check(cpu, io.port, io.size)?;
     debug::by_kvm(cpu);
-    let hits = debug::breakpoints::io(cpu, io.port, io.size);
     if answered(cpu, &io) {
         cpu.pc = cpu.pc.wrapping_add(length);
-        if hits != 0 {
-            debug::completed(cpu, hits);
-            vcpu::leave(cpu);
-        }
         return Ok(Stop::Redirect);
     }
     cpu.state.io = Some(Pending {
@@ -178,7 +171,6 @@ pub(crate) fn access(cpu: &mut Cpu, io: Io, length: u64) -> Result<Stop, Trouble
         access: Access::Plain,
         length,
         pc: cpu.pc,
-        hits,
     });
     cpu.state.exit = Some(Exit::Io(io));
     Ok(Stop::Exit)

@@ -2,16 +2,16 @@
 //! 18.2.6 and 18.3.1; AMD APM vol. 2, 13.1.1).
 //!
 //! Only what instructions access counts: not the processor's own accesses to its tables, nor what the
-//! delivery of an event pushes.
+//! delivery of an event pushes. I/O breakpoints are never met: KVM intercepts every port, and runs what
+//! accesses them itself. For the same reason no data breakpoint is met by what KVM's emulator runs.
 
 use super::guest::control;
-use super::take;
+use super::{Ran, take};
 use crate::Cpu;
 use crate::exceptions::Kind;
 use crate::insn::{info, mode};
 use crate::interrupts::Shadow;
 use crate::regs::flag;
-use crate::state::cr4;
 use understudy_engine::arch::AccessKind;
 use understudy_engine::emit::{Mem, Stop};
 
@@ -126,7 +126,8 @@ pub(crate) fn code(cpu: &mut Cpu) -> Result<(), Stop> {
     if bits == 0 {
         return Ok(());
     }
-    Err(take(cpu, bits, Kind::Fault))
+    // It is the one fault that pushes RF as it is: its handler decides (SDM vol. 3B, 18.3.1.1).
+    Err(take(cpu, bits, Kind::Trap))
 }
 
 /// Notes the data breakpoints that an access meets, for the trap after its instruction, which is
@@ -155,16 +156,9 @@ pub(crate) fn data(
     });
     if bits != 0 {
         super::by_itself(cpu)?;
-        cpu.state.debug.hits |= bits;
+        if cpu.state.debug.ran != Ran::Emulator {
+            cpu.state.debug.hits |= bits;
+        }
     }
     Ok(())
-}
-
-/// The breakpoints that an access of ports meets, as in DR6.
-pub(crate) fn io(cpu: &Cpu, port: u16, bytes: u8) -> u64 {
-    if cpu.state.cr4 & cr4::DE == 0 {
-        return 0;
-    }
-    let breakpoints = &cpu.state.debug.breakpoints;
-    breakpoints.met(port.into(), bytes.into(), |what| what == IO)
 }

@@ -104,7 +104,6 @@ impl How {
             };
             return Err(leave(cpu, io, Access::InString));
         }
-        debug::hit_port(cpu, port, bytes)?;
         while let Some(value) = io::peek_input(cpu, bytes) {
             let through = via(cpu.state.mode, seg::ES);
             let rdi = cpu.slot(RDI);
@@ -170,7 +169,6 @@ fn leave(cpu: &mut Cpu, io: Io, access: Access) -> Stop {
         access,
         length: 0,
         pc: cpu.pc,
-        hits: debug::breakpoints::io(cpu, io.port, io.size),
     });
     cpu.state.exit = Some(Exit::Io(io));
     Stop::Exit

@@ -177,5 +177,5 @@ pub(crate) fn complete(cpu: &mut Cpu, error: bool, data: u64) {
         put(cpu, data);
     }
     cpu.pc = cpu.pc.wrapping_add(LENGTH);
-    debug::completed(cpu, 0);
+    debug::completed(cpu);
 }
