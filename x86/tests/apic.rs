@@ -224,8 +224,11 @@ fn the_timer_interrupts() {
             note(&mut m, &[0x60]);
             let begin = Instant::now();
             ended(&mut m, tier);
-            assert!(begin.elapsed() >= Duration::from_millis(5), "{tier:?}");
-            assert_eq!(noted(&m), [0x60; 5]);
+            // A sixth may come before the guest has looked, if its thread has to wait for the host.
+            let noted = noted(&m);
+            assert!(noted.len() >= 5 && noted.iter().all(|vector| *vector == 0x60));
+            let least = Duration::from_millis(noted.len() as u64);
+            assert!(begin.elapsed() >= least, "{tier:?} {noted:?}");
         }
         // One shot: the count is 0 after it. Then a deadline 1 ms ahead.
         let mut m = machine(&[
