@@ -10,10 +10,11 @@ use bitflags::bitflags;
 use std::fmt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use understudy_abi::arm64::VcpuFeatures;
 use understudy_abi::proposals::name;
 use understudy_engine::bus::Bus;
+use understudy_engine::peers::Peers;
 use understudy_engine::request::ARCH_SHIFT;
 use understudy_engine::timekeeper::Timekeeper;
 use understudy_memory::GuestMemory;
@@ -179,8 +180,9 @@ pub struct Machine {
     pub uses: OnceLock<Arc<Uses>>,
     /// Devices without exits.
     pub bus: OnceLock<Arc<dyn Bus>>,
+    /// The vCPUs.
+    pub vcpus: Peers<Peer>,
     pub(crate) timekeeper: Timekeeper,
-    vcpus: RwLock<Vec<Arc<Peer>>>,
     config: Mutex<Config>,
     has_run: AtomicBool,
     nisv_to_user: AtomicBool,
@@ -212,8 +214,8 @@ impl Machine {
             counters: Counters::new(),
             uses: OnceLock::new(),
             bus: OnceLock::new(),
+            vcpus: Peers::default(),
             timekeeper: Timekeeper::new(),
-            vcpus: RwLock::new(Vec::new()),
             config: Mutex::new(Config::default()),
             has_run: AtomicBool::new(false),
             nisv_to_user: AtomicBool::new(false),
@@ -284,57 +286,10 @@ impl Machine {
         self.system_suspend.load(Ordering::Relaxed)
     }
 
-    /// The vCPUs, in the order of their making.
-    pub fn vcpus(&self) -> Vec<Arc<Peer>> {
-        self.vcpus
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-
-    /// Adds a vCPU; gives its index.
-    pub(crate) fn add(&self, peer: impl FnOnce(usize) -> Arc<Peer>) -> Arc<Peer> {
-        let mut vcpus = self.vcpus.write().unwrap_or_else(PoisonError::into_inner);
-        let peer = peer(vcpus.len());
-        vcpus.push(peer.clone());
-        peer
-    }
-
-    /// Calls `f` with each vCPU, without a copy of the list.
-    pub(crate) fn each(&self, f: impl FnMut(&Arc<Peer>)) {
-        self.vcpus
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .iter()
-            .for_each(f);
-    }
-
-    /// Makes a request of every vCPU but the one with this index. One that waits for an interrupt
-    /// goes on doing so, and looks at the request before it runs guest code again.
-    pub fn broadcast(&self, me: Option<usize>, bits: u32) {
-        self.each(|peer| {
-            if Some(peer.index()) != me {
-                peer.requests().post(bits);
-            }
-        });
-    }
-
-    /// The same, and returns once each has taken it or is not running guest code (a broadcast TLBI
-    /// has to be complete, Arm ARM D8.14). `idle` is called meanwhile: it serves the caller's own
-    /// requests of the same kind, so that two callers don't wait for each other.
-    pub fn broadcast_and_wait(&self, me: Option<usize>, bits: u32, mut idle: impl FnMut()) {
-        self.broadcast(me, bits);
-        for peer in self.vcpus() {
-            if Some(peer.index()) != me {
-                peer.requests().post_and_wait(bits, &mut idle);
-            }
-        }
-    }
-
     /// Begins a new epoch on every other vCPU: code may have changed (IC IALLUIS, IC IVAU). The
     /// caller begins its own.
     pub fn new_code_epoch(&self, me: Option<usize>) {
-        self.broadcast(me, NEW_EPOCH);
+        self.vcpus.broadcast(me, NEW_EPOCH);
     }
 }
 

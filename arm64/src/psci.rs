@@ -151,7 +151,7 @@ fn cpu_on(cpu: &mut Cpu, not_off: i64) -> u64 {
     }
     let machine = cpu.state.machine.clone();
     let mut found = None;
-    machine.each(|peer| {
+    machine.vcpus.each(|peer| {
         if found.is_none() && peer.mpidr() & AFFINITY == target {
             found = Some(peer.clone());
         }
@@ -186,7 +186,7 @@ fn affinity_info(cpu: &Cpu) -> u64 {
     }
     let mask = AFFINITY & (!0 << (8 * lowest));
     let (mut matching, mut on) = (false, false);
-    cpu.state.machine.each(|peer| {
+    cpu.state.machine.vcpus.each(|peer| {
         if peer.mpidr() & mask == target & mask {
             matching = true;
             on |= peer.mp_state() != MpState::Stopped;
@@ -208,7 +208,9 @@ fn end(cpu: &mut Cpu, kind: u32) -> Exit {
 
 fn stop_all(cpu: &Cpu, kind: u32, flags: u64) -> Exit {
     let machine: &Machine = &cpu.state.machine;
-    machine.each(|peer| peer.set_mp_state(MpState::Stopped));
+    machine
+        .vcpus
+        .each(|peer| peer.set_mp_state(MpState::Stopped));
     Exit::SystemEvent(SystemEvent {
         kind,
         data: Some(flags),

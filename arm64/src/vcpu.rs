@@ -307,7 +307,7 @@ impl Vcpu {
 /// Adds a vCPU to a machine.
 fn add(machine: &Machine, id: u32) -> Arc<Peer> {
     machine.counters.vcpu_made();
-    machine.add(|index| Arc::new(Peer::new(index, id)))
+    machine.vcpus.add(|index| Peer::new(index, id))
 }
 
 /// The processor of a new vCPU by itself, to run single instructions on.

@@ -26,6 +26,7 @@ pub mod emit;
 pub mod float;
 mod interp;
 pub mod ir;
+pub mod peers;
 mod region;
 pub mod request;
 pub mod run;

@@ -1,10 +1,11 @@
 //! The guest's architecture, which everything but the common ioctls depends on.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use bitflags::bitflags;
 use understudy_arm64::vcpu::peer::Peer as Arm64Peer;
-use understudy_engine::request::Requests;
+use understudy_engine::peers::Handle;
 use understudy_x86::vcpu::peer::Peer as X86Peer;
 
 /// The architecture of the guests of a system.
@@ -65,21 +66,13 @@ pub enum Peer {
     X86(Arc<X86Peer>),
 }
 
-impl Peer {
-    /// Has `KVM_RUN` return EINTR as soon as it can, the next one if there is none now. Safe in a
-    /// signal handler.
-    pub fn kick(&self) {
-        match self {
-            Peer::Arm64(peer) => peer.kick(),
-            Peer::X86(peer) => peer.kick(),
-        }
-    }
+impl Deref for Peer {
+    type Target = Handle;
 
-    /// The request word.
-    pub(crate) fn requests(&self) -> &Arc<Requests> {
+    fn deref(&self) -> &Handle {
         match self {
-            Peer::Arm64(peer) => peer.requests(),
-            Peer::X86(peer) => peer.requests(),
+            Peer::Arm64(peer) => peer,
+            Peer::X86(peer) => peer,
         }
     }
 }

@@ -84,16 +84,16 @@ impl Vm {
     /// The vCPUs as other threads reach them, in the order of their making.
     pub fn peers(&self) -> Vec<Peer> {
         match &self.machine {
-            Machine::Arm64(machine) => machine.vcpus().into_iter().map(Peer::Arm64).collect(),
-            Machine::X86(machine) => machine.vcpus().into_iter().map(Peer::X86).collect(),
+            Machine::Arm64(machine) => machine.vcpus.all().into_iter().map(Peer::Arm64).collect(),
+            Machine::X86(machine) => machine.vcpus.all().into_iter().map(Peer::X86).collect(),
         }
     }
 
     /// Has every vCPU take a request, and returns once each did or is not running guest code.
     pub(crate) fn broadcast_and_wait(&self, request: u32) {
         match &self.machine {
-            Machine::Arm64(machine) => machine.broadcast_and_wait(None, request, || ()),
-            Machine::X86(machine) => machine.broadcast_and_wait(None, request, || ()),
+            Machine::Arm64(machine) => machine.vcpus.broadcast_and_wait(None, request, || ()),
+            Machine::X86(machine) => machine.vcpus.broadcast_and_wait(None, request, || ()),
         }
     }
 

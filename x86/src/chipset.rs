@@ -131,7 +131,7 @@ impl Chipset {
         drop(pics);
         if output {
             let mut told = false;
-            machine.each(|peer| {
+            machine.vcpus.each(|peer| {
                 if !told && peer.apic().accepts_pic() {
                     told = true;
                     peer.post(INTERRUPT);

@@ -13,6 +13,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use understudy_engine::bus::Bus;
+use understudy_engine::peers::Peers;
 use understudy_engine::request::{ARCH_SHIFT, FLUSH_STORES};
 use understudy_engine::timekeeper::Timekeeper;
 use understudy_memory::GuestMemory;
@@ -30,6 +31,8 @@ pub struct Machine {
     pub memory: Arc<GuestMemory>,
     /// Devices without exits.
     pub bus: OnceLock<Arc<dyn Bus>>,
+    /// The vCPUs.
+    pub vcpus: Peers<Peer>,
     /// What its local APICs have in common.
     pub apic: apic::Options,
     /// Its vCPUs' counters.
@@ -39,7 +42,6 @@ pub struct Machine {
     /// Its timers.
     pub(crate) timekeeper: Timekeeper,
     chipset: OnceLock<Chipset>,
-    vcpus: RwLock<Vec<Arc<Peer>>>,
     /// Guest-physical pages that code was fetched from.
     code: RwLock<HashSet<u64>>,
     /// Whether there is more than one vCPU.
@@ -52,12 +54,12 @@ impl Machine {
         Arc::new(Machine {
             memory,
             bus: OnceLock::new(),
+            vcpus: Peers::default(),
             apic: apic::Options::default(),
             tsc: tsc::Shared::default(),
             pv: pv::Shared::default(),
             timekeeper: Timekeeper::new(),
             chipset: OnceLock::new(),
-            vcpus: RwLock::default(),
             code: RwLock::default(),
             parallel: AtomicBool::new(false),
         })
@@ -73,55 +75,16 @@ impl Machine {
     /// `KVM_CAP_SPLIT_IRQCHIP`). False if there are some already (`EEXIST`), or vCPUs (`EINVAL`).
     #[must_use]
     pub fn create_chipset(&self, chipset: Chipset) -> bool {
-        let vcpus = self.vcpus.read().unwrap_or_else(PoisonError::into_inner);
-        vcpus.is_empty() && self.chipset.set(chipset).is_ok()
-    }
-
-    /// The vCPUs, in the order of their making.
-    pub fn vcpus(&self) -> Vec<Arc<Peer>> {
-        self.vcpus
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        let set = self.vcpus.if_empty(|| self.chipset.set(chipset).is_ok());
+        set == Some(true)
     }
 
     /// Adds the vCPU of number `id`.
     pub(crate) fn add(&self, id: u32) -> Arc<Peer> {
-        let mut vcpus = self.vcpus.write().unwrap_or_else(PoisonError::into_inner);
-        let peer = Arc::new(Peer::new(self, vcpus.len(), id));
-        vcpus.push(peer.clone());
-        self.parallel.store(vcpus.len() > 1, Ordering::SeqCst);
-        peer
-    }
-
-    /// Calls `f` with each vCPU, without a copy of the list.
-    pub(crate) fn each(&self, f: impl FnMut(&Arc<Peer>)) {
-        self.vcpus
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .iter()
-            .for_each(f);
-    }
-
-    /// Makes a request of every vCPU but the one with this index.
-    pub fn broadcast(&self, me: Option<usize>, bits: u32) {
-        self.each(|peer| {
-            if Some(peer.index()) != me {
-                peer.requests().post(bits);
-            }
-        });
-    }
-
-    /// The same, and returns once each has taken it or is not running guest code. `idle` is called
-    /// meanwhile: it serves the caller's own requests of the same kind, so that two callers don't
-    /// wait for each other.
-    pub fn broadcast_and_wait(&self, me: Option<usize>, bits: u32, mut idle: impl FnMut()) {
-        self.broadcast(me, bits);
-        for peer in self.vcpus() {
-            if Some(peer.index()) != me {
-                peer.requests().post_and_wait(bits, &mut idle);
-            }
-        }
+        self.vcpus.add(|index| {
+            self.parallel.store(index > 0, Ordering::SeqCst);
+            Peer::new(self, index, id)
+        })
     }
 
     /// Whether code was fetched from a guest-physical page, which is given by its address.
@@ -142,7 +105,7 @@ impl Machine {
         let new = code.insert(page);
         drop(code);
         if new && self.parallel.load(Ordering::SeqCst) {
-            self.broadcast_and_wait(Some(me), FLUSH_STORES, idle);
+            self.vcpus.broadcast_and_wait(Some(me), FLUSH_STORES, idle);
         }
         new
     }

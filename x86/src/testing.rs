@@ -146,7 +146,7 @@ impl Bare {
     /// Another vCPU of this machine, whose registers and state are those of the first.
     pub fn another(&mut self) -> Vcpu {
         let machine = self.cpu().state.machine.clone();
-        let mut other = Vcpu::new(&machine, machine.vcpus().len() as u32);
+        let mut other = Vcpu::new(&machine, machine.vcpus.len() as u32);
         let (from, to) = (self.cpu(), other.cpu_mut());
         (to.regs, to.pc) = (from.regs, from.pc);
         let (from, to) = (&from.state, &mut to.state);

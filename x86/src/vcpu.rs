@@ -272,7 +272,7 @@ pub(crate) fn service(cpu: &mut Cpu) -> Result<(), Stop> {
     let taken = requests.take(EXIT | FLUSH_TLB | FLUSH_STORES | INTERRUPT | LEAVE | epochs);
     if taken & TELL_EPOCH != 0 {
         let me = cpu.state.peer.index();
-        cpu.state.machine.broadcast(Some(me), NEW_EPOCH);
+        cpu.state.machine.vcpus.broadcast(Some(me), NEW_EPOCH);
     }
     if taken & NEW_EPOCH != 0 {
         cpu.new_epoch();

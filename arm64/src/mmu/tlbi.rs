@@ -70,11 +70,13 @@ pub fn complete(cpu: &mut Cpu) {
     let machine = cpu.state.machine.clone();
     let index = cpu.state.index();
     // Others may be waiting for this vCPU, which serves them meanwhile: it holds no translation.
-    machine.broadcast_and_wait(Some(index), FLUSH_TLB, || {
-        if cpu.requests().take(FLUSH_TLB) != 0 {
-            flush_requested(cpu);
-            // Where instructions come from is looked up again by the dispatcher.
-            cpu.requests().post(INTERRUPT);
-        }
-    });
+    machine
+        .vcpus
+        .broadcast_and_wait(Some(index), FLUSH_TLB, || {
+            if cpu.requests().take(FLUSH_TLB) != 0 {
+                flush_requested(cpu);
+                // Where instructions come from is looked up again by the dispatcher.
+                cpu.requests().post(INTERRUPT);
+            }
+        });
 }

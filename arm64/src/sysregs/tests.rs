@@ -22,7 +22,7 @@ fn machine(settings: Settings) -> Arc<Machine> {
 }
 
 fn add(machine: &Arc<Machine>) -> Vcpu {
-    let mut vcpu = Vcpu::new(machine, machine.vcpus().len() as u32);
+    let mut vcpu = Vcpu::new(machine, machine.vcpus.len() as u32);
     assert!(machine.fix_features(VcpuFeatures::PSCI_0_2));
     vcpu.init(VcpuFeatures::PSCI_0_2);
     vcpu

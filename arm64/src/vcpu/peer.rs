@@ -1,11 +1,11 @@
-//! What other threads can see and do of a vCPU: the other vCPUs, a timer, an ioctl, a signal
-//! handler.
+//! What other threads can see and do of a vCPU.
 
 use crate::machine::POWER;
+use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use understudy_engine::request::{EXIT, INTERRUPT, Requests};
-use understudy_engine::sleep::Sleeper;
+use std::sync::{Mutex, PoisonError};
+use understudy_engine::peers::Handle;
+use understudy_engine::request::INTERRUPT;
 
 /// Whether a vCPU runs (KVM API 4.38, "KVM_GET_MP_STATE").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,9 +43,7 @@ pub enum Line {
 /// A vCPU as others reach it.
 #[derive(Debug)]
 pub struct Peer {
-    index: usize,
-    id: u32,
-    requests: Arc<Requests>,
+    handle: Handle,
     /// MPIDR_EL1, which is a register of the vCPU but by which others find it.
     mpidr: AtomicU64,
     lines: AtomicU32,
@@ -54,56 +52,19 @@ pub struct Peer {
     entry: Mutex<Option<Entry>>,
     /// Whether there is an entry.
     entering: AtomicBool,
-    /// Where it sleeps.
-    sleeper: Sleeper,
 }
 
 impl Peer {
     /// A vCPU that is to be run and has no interrupts.
     pub(crate) fn new(index: usize, id: u32) -> Peer {
         Peer {
-            index,
-            id,
-            requests: Arc::new(Requests::new()),
+            handle: Handle::new(index, id),
             mpidr: AtomicU64::new(0),
             lines: AtomicU32::new(0),
             state: AtomicU8::new(MpState::Runnable as u8),
             entry: Mutex::new(None),
             entering: AtomicBool::new(false),
-            sleeper: Sleeper::new(),
         }
-    }
-
-    /// Index of the vCPU in its machine.
-    pub fn index(&self) -> usize {
-        self.index
-    }
-
-    /// The number that `KVM_CREATE_VCPU` was given, by which `KVM_IRQ_LINE` names the vCPU.
-    pub fn id(&self) -> u32 {
-        self.id
-    }
-
-    /// The request word.
-    pub fn requests(&self) -> &Arc<Requests> {
-        &self.requests
-    }
-
-    /// Makes a request, and wakes the vCPU if it sleeps. Safe in a signal handler.
-    pub fn post(&self, bits: u32) {
-        self.requests.post(bits);
-        self.sleeper.wake();
-    }
-
-    /// Has [`crate::vcpu::Vcpu::run`] return [`crate::exit::Exit::Interrupted`] as soon as it can,
-    /// the next call if there is none now. Safe in a signal handler.
-    pub fn kick(&self) {
-        self.post(EXIT);
-    }
-
-    /// Where it sleeps.
-    pub(crate) fn sleeper(&self) -> &Sleeper {
-        &self.sleeper
     }
 
     /// MPIDR_EL1.
@@ -173,6 +134,15 @@ impl Peer {
         let mut entry = self.entry.lock().unwrap_or_else(PoisonError::into_inner);
         self.entering.store(false, Ordering::SeqCst);
         entry.take()
+    }
+}
+
+impl Deref for Peer {
+    type Target = Handle;
+
+    #[inline]
+    fn deref(&self) -> &Handle {
+        &self.handle
     }
 }
 

@@ -215,7 +215,7 @@ pub fn deliver(machine: &Machine, source: Option<&Apic>, message: &Message) -> i
     }
     let mut count = -1;
     let mut candidates: Vec<Arc<Peer>> = Vec::new();
-    machine.each(|peer| {
+    machine.vcpus.each(|peer| {
         let apic = peer.apic();
         if !apic.in_kernel() || !apic.enabled() || !apic.is_meant(machine, source, &message) {
             return;
@@ -237,7 +237,7 @@ pub fn deliver(machine: &Machine, source: Option<&Apic>, message: &Message) -> i
 /// Delivers a message to the vCPU with this x2APIC ID, and gives how many that was.
 pub(crate) fn deliver_to(machine: &Machine, id: u32, message: &Message) -> u64 {
     let mut count = 0;
-    machine.each(|peer| {
+    machine.vcpus.each(|peer| {
         let apic = peer.apic();
         if apic.in_kernel() && apic.enabled() && apic.id() == id {
             count += u64::from(peer.accept(message));

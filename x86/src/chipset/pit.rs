@@ -406,7 +406,7 @@ impl Device {
         machine.set_irq(0, super::source::PIT, true);
         machine.set_irq(0, super::source::PIT, false);
         drop(pulse);
-        machine.each(|peer| peer.tick_watchdog());
+        machine.vcpus.each(|peer| peer.tick_watchdog());
     }
 
     /// Interrupt 0 has been unmasked: the guest does not want what came before.

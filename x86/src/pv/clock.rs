@@ -132,7 +132,7 @@ impl Machine {
             guest,
         };
         clock.changes.fetch_add(1, Ordering::SeqCst);
-        self.broadcast(None, INTERRUPT);
+        self.vcpus.broadcast(None, INTERRUPT);
         true
     }
 }

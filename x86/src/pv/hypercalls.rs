@@ -55,7 +55,7 @@ pub fn hypercall(cpu: &mut Cpu, number: u64, arguments: [u64; 4]) -> Result<u64,
 
 /// `KVM_HC_KICK_CPU`: the end of a halt of the vCPU with this APIC ID.
 fn kick(cpu: &Cpu, id: u32) {
-    cpu.state.machine.each(|peer| {
+    cpu.state.machine.vcpus.each(|peer| {
         if peer.apic().in_kernel() && peer.id() == id {
             peer.apic().note(event::KICK);
             peer.post(INTERRUPT);

@@ -30,7 +30,7 @@ impl Vm {
                 let vcpu = field(KVM_ARM_IRQ_VCPU2_SHIFT, KVM_ARM_IRQ_VCPU2_MASK)
                     * (KVM_ARM_IRQ_VCPU_MASK + 1)
                     + field(KVM_ARM_IRQ_VCPU_SHIFT, KVM_ARM_IRQ_VCPU_MASK);
-                let peers = self.arm64()?.vcpus();
+                let peers = self.arm64()?.vcpus.all();
                 let peer = peers.iter().find(|peer| peer.id() == vcpu);
                 let peer = peer.ok_or(Errno::EINVAL)?;
                 let line = match irq.irq & KVM_ARM_IRQ_NUM_MASK {

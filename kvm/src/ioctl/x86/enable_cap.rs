@@ -118,7 +118,7 @@ pub(crate) fn enable_cap(machine: &Machine, cap: &kvm_enable_cap) -> Result<(), 
             machine.chipset().ok_or(Errno::ENXIO)?;
             // The longest count of the timer, divided by 128, is to fit in 64 bits.
             let longest = u64::from(u32::MAX) * 128;
-            if !machine.vcpus().is_empty() || argument == 0 || argument > u64::MAX / longest {
+            if !machine.vcpus.is_empty() || argument == 0 || argument > u64::MAX / longest {
                 return Err(Errno::EINVAL);
             }
             machine.apic.bus_cycle.store(argument, Ordering::SeqCst);

@@ -29,7 +29,7 @@ fn set_tss(_: &Arc<Vm>, call: &Call<'_>) -> Result<i64, Errno> {
 
 fn set_identity(vm: &Arc<Vm>, call: &Call<'_>) -> Result<i64, Errno> {
     let _: u64 = call.read()?;
-    match vm.x86()?.vcpus().is_empty() {
+    match vm.x86()?.vcpus.is_empty() {
         true => Ok(0),
         false => Err(Errno::EINVAL),
     }

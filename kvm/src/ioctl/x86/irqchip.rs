@@ -195,7 +195,7 @@ fn set_routing(vm: &Arc<Vm>, call: &Call<'_>) -> Result<i64, Errno> {
 
 fn set_boot_cpu(vm: &Arc<Vm>, call: &Call<'_>) -> Result<i64, Errno> {
     let machine = vm.x86()?;
-    if !machine.vcpus().is_empty() {
+    if !machine.vcpus.is_empty() {
         return Err(Errno::EBUSY);
     }
     let id = u32::try_from(call.arg).ok();

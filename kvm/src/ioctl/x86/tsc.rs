@@ -44,7 +44,7 @@ fn get_of_vm(vm: &Arc<Vm>, _: &Call<'_>) -> Result<i64, Errno> {
 
 fn set_of_vm(vm: &Arc<Vm>, call: &Call<'_>) -> Result<i64, Errno> {
     let machine = vm.x86()?;
-    if !machine.vcpus().is_empty() {
+    if !machine.vcpus.is_empty() {
         return Err(Errno::EINVAL);
     }
     machine.tsc.set_khz(rate(call)?);
