@@ -1,6 +1,8 @@
 //! Generated guests end the same whether they are debugged or not: run freely, stepped by user space,
 //! stepped by themselves, stopped at breakpoints on each instruction, and watched; in both tiers.
 
+use rand_xoshiro::SplitMix64;
+use rand_xoshiro::rand_core::{RngCore, SeedableRng};
 use understudy_engine::run::Tier;
 use understudy_x86::debug::guest::{GuestDebug, control};
 use understudy_x86::exit::{DebugExit, Exit};
@@ -10,16 +12,12 @@ use understudy_x86::testing::{Bare, CODE, DATA, HANDLERS, IDT};
 const TIERS: [Tier; 2] = [Tier::Interpret, Tier::Compile(1)];
 const PROGRAMS: u64 = 24;
 
-/// A generator (splitmix64).
-struct Random(u64);
+/// A generator.
+struct Random(SplitMix64);
 
 impl Random {
     fn bits(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ z >> 31
+        self.0.next_u64()
     }
     fn below(&mut self, end: u64) -> u8 {
         (self.bits() % end) as u8
@@ -62,14 +60,14 @@ fn instruction(random: &mut Random) -> Vec<u8> {
 }
 
 fn program(seed: u64) -> Vec<u8> {
-    let mut random = Random(seed);
+    let mut random = Random(SplitMix64::seed_from_u64(seed));
     (0..24).flat_map(|_| instruction(&mut random)).collect()
 }
 
 fn machine(tier: Tier, code: &[u8], seed: u64) -> Bare {
     let mut m = Bare::new();
     m.code_at(CODE, code);
-    let mut random = Random(seed);
+    let mut random = Random(SplitMix64::seed_from_u64(seed));
     for number in [0, 2, 5] {
         m.set(gpr(number), random.bits());
     }

@@ -1,6 +1,8 @@
 //! Events that user space sets: what is refused, what is delivered, and that no state of them does harm
 //! (SYNC-5, SYNC-6; KVM API 4.31 and 4.32).
 
+use rand_xoshiro::SplitMix64;
+use rand_xoshiro::rand_core::{RngCore, SeedableRng};
 use understudy_engine::run::Tier;
 use understudy_x86::events::{Events, Exception, Interrupt, Nmi, Smi, queue_interrupt, valid};
 use understudy_x86::exit::Exit;
@@ -264,16 +266,12 @@ fn a_triple_fault_is_a_shutdown() {
     }
 }
 
-/// A generator (splitmix64).
-struct Random(u64);
+/// A generator.
+struct Random(SplitMix64);
 
 impl Random {
     fn bits(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ z >> 31
+        self.0.next_u64()
     }
     fn flag(&mut self) -> bool {
         self.bits() & 1 != 0
@@ -322,7 +320,7 @@ impl Random {
 #[test]
 fn sync_6_no_state_of_events_does_harm() {
     // Whatever two threads make of the page that KVM_RUN takes them from: refused, or run.
-    let mut random = Random(7);
+    let mut random = Random(SplitMix64::seed_from_u64(7));
     for tier in TIERS {
         let mut m = machine(tier);
         m.cpu().state.events.payload = true;

@@ -68,7 +68,7 @@ fn check(unit: &mut Unit, operation: &Operation, values: &mut Values) {
 #[test]
 fn agrees_with_the_host_sse_unit() {
     let mut unit = Unit::new();
-    let mut values = Values(7);
+    let mut values = Values::new(7);
     for operation in operations::all() {
         if !operation.here() {
             println!("skipped: {} (the host does not have it)", operation.name);

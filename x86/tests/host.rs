@@ -5,8 +5,9 @@
 
 #[path = "host/forms.rs"]
 mod forms;
-#[path = "host/native.rs"]
 mod native;
+#[path = "host/processor.rs"]
+mod processor;
 #[path = "fp/values.rs"]
 #[allow(dead_code, reason = "shared with the tests of the arithmetic alone")]
 mod values;
@@ -16,22 +17,20 @@ mod x87;
 mod xsave;
 
 use forms::{Form, Memory};
-use native::{Host, Registers};
+use processor::{Host, Registers};
+use rand_xoshiro::SplitMix64;
+use rand_xoshiro::rand_core::{RngCore, SeedableRng};
 use understudy_engine::run::Tier;
 use understudy_x86::exit::Exit;
 use understudy_x86::regs::{self, flag};
 use understudy_x86::testing::{Bare, CODE, DATA, DATA_SIZE};
 
-/// A generator of test inputs (splitmix64).
-struct Inputs(u64);
+/// A generator of test inputs.
+struct Inputs(SplitMix64);
 
 impl Inputs {
     fn bits(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ z >> 31
+        self.0.next_u64()
     }
 
     /// A value near one of those at which instructions change what they do, or any.
@@ -183,7 +182,7 @@ fn check(host: &mut Host, machines: &mut [(Tier, Bare); 2], form: &Form, inputs:
 #[test]
 fn forms_agree_with_the_host() {
     let mut host = Host::new();
-    let mut inputs = Inputs(1);
+    let mut inputs = Inputs(SplitMix64::seed_from_u64(1));
     let forms = forms::all();
     let mut machines = machines();
     let mut run = 0;

@@ -5,12 +5,15 @@
 
 #[path = "simd/forms.rs"]
 mod forms;
-#[path = "simd/native.rs"]
 mod native;
+#[path = "simd/processor.rs"]
+mod processor;
 
 use forms::{ARRANGEMENTS, Arrangement, INDEX};
 use iced_x86::{Code, CpuidFeature, OpCodeOperandKind};
-use native::{Host, State};
+use processor::{Host, State};
+use rand_xoshiro::SplitMix64;
+use rand_xoshiro::rand_core::{RngCore, SeedableRng};
 use understudy_engine::emit::Slot;
 use understudy_engine::run::Tier;
 use understudy_x86::exit::Exit;
@@ -19,16 +22,12 @@ use understudy_x86::regs::{self, flag};
 use understudy_x86::state::{self, cr4};
 use understudy_x86::testing::{Bare, CODE, DATA, DATA_SIZE};
 
-/// A generator of test inputs (splitmix64).
-struct Inputs(u64);
+/// A generator of test inputs.
+struct Inputs(SplitMix64);
 
 impl Inputs {
     fn bits(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ z >> 31
+        self.0.next_u64()
     }
 
     /// 64 bits of lanes: integers or floating point, near the edges or any.
@@ -320,7 +319,7 @@ fn compare(seed: u64, wanted: impl Fn(Code) -> bool) {
     // Other inputs than the usual ones, for who wants to look further.
     let other = std::env::var("UNDERSTUDY_SEED").ok();
     let other: u64 = other.and_then(|seed| seed.parse().ok()).unwrap_or(0);
-    let mut inputs = Inputs(seed + 1000 * other);
+    let mut inputs = Inputs(SplitMix64::seed_from_u64(seed + 1000 * other));
     let mut machines = machines();
     let (mut run, mut skipped) = (0, Vec::new());
     let mut wrong: Vec<String> = Vec::new();

@@ -1,15 +1,18 @@
 //! Generated operands: near the places where operations change what they do.
 
-/// A generator (splitmix64).
-pub struct Values(pub u64);
+use rand_xoshiro::SplitMix64;
+use rand_xoshiro::rand_core::{RngCore, SeedableRng};
+
+/// A generator.
+pub struct Values(SplitMix64);
 
 impl Values {
+    pub fn new(seed: u64) -> Values {
+        Values(SplitMix64::seed_from_u64(seed))
+    }
+
     pub fn bits(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ z >> 31
+        self.0.next_u64()
     }
 
     fn below(&mut self, limit: u64) -> u64 {

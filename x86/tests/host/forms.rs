@@ -1,7 +1,7 @@
 //! The forms of instructions that are compared: their bytes, made here from the opcode maps (SDM
 //! vol. 2, appendix A), where they have memory, and which flags they leave undefined.
 
-use super::native::Registers;
+use super::processor::Registers;
 use understudy_x86::regs::flag::{AF, CF, OF, PF, SF, STATUS, ZF};
 
 /// Inputs of each form.

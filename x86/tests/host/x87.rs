@@ -2,7 +2,7 @@
 //! run, and FNSAVE tells what it has left, pointers and status word included.
 
 use super::forms::Form;
-use super::native::{Host, Registers};
+use super::processor::{Host, Registers};
 use super::values::Values;
 use super::{machines, run};
 use understudy_engine::run::Tier;
@@ -397,7 +397,7 @@ fn check(
 #[test]
 fn x87_agrees_with_the_host() {
     let mut host = Host::new();
-    let mut values = Values(3);
+    let mut values = Values::new(3);
     let mut machines = machines();
     let check = |case| check(&case, &mut host, &mut machines, &mut values).err();
     let differ: Vec<String> = cases().into_iter().filter_map(check).collect();

@@ -2,7 +2,7 @@
 //! another.
 
 use super::forms::Form;
-use super::native::{Host, Registers};
+use super::processor::{Host, Registers};
 use super::values::Values;
 use super::{machines, run};
 use understudy_x86::exit::Exit;
@@ -92,7 +92,7 @@ fn xsave_agrees_with_the_host() {
     for (_, machine) in &mut machines {
         prepare(machine);
     }
-    let mut values = Values(11);
+    let mut values = Values::new(11);
     for (name, opcode, reg) in saves() {
         for (wide, fx) in [(true, false), (false, false), (true, true), (false, true)] {
             let load = if fx { 1 } else { 5 };

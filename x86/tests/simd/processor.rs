@@ -1,8 +1,8 @@
 //! Runs an instruction on the host's own processor with all of the state that XSAVE knows, at the
 //! addresses that the guest has it at. A fault is caught, and its vector given.
 
-use std::sync::{Mutex, MutexGuard};
-use understudy_x86::testing::{CODE, CODE_SIZE, DATA, DATA_SIZE};
+use super::native::{General, Mapped, routine};
+use understudy_x86::testing::{CODE, CODE_SIZE};
 
 /// What an instruction can read and write, memory aside.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,10 +23,7 @@ struct Area([u8; 1024]);
 
 #[repr(C, align(64))]
 struct Frame {
-    gpr: [u64; 16],
-    flags: u64,
-    code: u64,
-    host_rsp: u64,
+    general: General,
     signal: u64,
     _pad: [u64; 4],
     before: Area,
@@ -35,10 +32,7 @@ struct Frame {
 }
 
 static mut FRAME: Frame = Frame {
-    gpr: [0; 16],
-    flags: 0,
-    code: 0,
-    host_rsp: 0,
+    general: General::ZERO,
     signal: 0,
     _pad: [0; 4],
     before: Area([0; 1024]),
@@ -46,82 +40,24 @@ static mut FRAME: Frame = Frame {
     host: Area([0; 1024]),
 };
 
-static LOCK: Mutex<()> = Mutex::new(());
-
-std::arch::global_asm!(
-    // As in host/native.rs, with XRSTOR before and XSAVE after. The areas are at 192, 1216 and 2240.
-    ".globl understudy_simd_run",
-    "understudy_simd_run:",
-    "push rbx",
-    "push rbp",
-    "push r12",
-    "push r13",
-    "push r14",
-    "push r15",
-    "mov [rip + {frame} + 144], rsp",
-    "mov eax, 7",
-    "xor edx, edx",
-    "xsave [rip + {frame} + 2240]",
-    "xrstor [rip + {frame} + 192]",
-    "push qword ptr [rip + {frame} + 128]",
-    "popfq",
-    "mov rax, [rip + {frame}]",
-    "mov rcx, [rip + {frame} + 8]",
-    "mov rdx, [rip + {frame} + 16]",
-    "mov rbx, [rip + {frame} + 24]",
-    "mov rsp, [rip + {frame} + 32]",
-    "mov rbp, [rip + {frame} + 40]",
-    "mov rsi, [rip + {frame} + 48]",
-    "mov rdi, [rip + {frame} + 56]",
-    "mov r8, [rip + {frame} + 64]",
-    "mov r9, [rip + {frame} + 72]",
-    "mov r10, [rip + {frame} + 80]",
-    "mov r11, [rip + {frame} + 88]",
-    "mov r12, [rip + {frame} + 96]",
-    "mov r13, [rip + {frame} + 104]",
-    "mov r14, [rip + {frame} + 112]",
-    "mov r15, [rip + {frame} + 120]",
-    "jmp qword ptr [rip + {frame} + 136]",
-    ".globl understudy_simd_back",
-    "understudy_simd_back:",
-    "mov [rip + {frame}], rax",
-    "mov [rip + {frame} + 8], rcx",
-    "mov [rip + {frame} + 16], rdx",
-    "mov [rip + {frame} + 24], rbx",
-    "mov [rip + {frame} + 32], rsp",
-    "mov [rip + {frame} + 40], rbp",
-    "mov [rip + {frame} + 48], rsi",
-    "mov [rip + {frame} + 56], rdi",
-    "mov [rip + {frame} + 64], r8",
-    "mov [rip + {frame} + 72], r9",
-    "mov [rip + {frame} + 80], r10",
-    "mov [rip + {frame} + 88], r11",
-    "mov [rip + {frame} + 96], r12",
-    "mov [rip + {frame} + 104], r13",
-    "mov [rip + {frame} + 112], r14",
-    "mov [rip + {frame} + 120], r15",
-    "mov rsp, [rip + {frame} + 144]",
-    "pushfq",
-    "pop qword ptr [rip + {frame} + 128]",
-    "cld",
-    "mov eax, 7",
-    "xor edx, edx",
-    "xsave [rip + {frame} + 1216]",
-    "xrstor [rip + {frame} + 2240]",
-    "pop r15",
-    "pop r14",
-    "pop r13",
-    "pop r12",
-    "pop rbp",
-    "pop rbx",
-    "ret",
-    frame = sym FRAME,
+// The areas are at 192, 1216 and 2240.
+routine!(
+    understudy_simd_run,
+    understudy_simd_back,
+    FRAME,
+    [
+        "mov eax, 7"
+        "xor edx, edx"
+        "xsave [rip + {frame} + 2240]"
+        "xrstor [rip + {frame} + 192]"
+    ],
+    [
+        "mov eax, 7"
+        "xor edx, edx"
+        "xsave [rip + {frame} + 1216]"
+        "xrstor [rip + {frame} + 2240]"
+    ]
 );
-
-unsafe extern "C" {
-    fn understudy_simd_run();
-    fn understudy_simd_back();
-}
 
 extern "C" fn caught(signal: i32, _: *mut libc::siginfo_t, context: *mut libc::c_void) {
     // SAFETY: the kernel gives a ucontext; FRAME is this thread's while code runs, which is the only
@@ -141,24 +77,13 @@ extern "C" fn caught(signal: i32, _: *mut libc::siginfo_t, context: *mut libc::c
 
 /// The host's processor, with the guest's code and data mapped.
 pub struct Host {
-    _lock: MutexGuard<'static, ()>,
+    mapped: Mapped,
     _stack: Vec<u8>,
-}
-
-fn map(address: u64, size: u64, protection: i32) {
-    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE;
-    let at = address as *mut libc::c_void;
-    // SAFETY: the mapping replaces none.
-    let mapped = unsafe { libc::mmap(at, size as usize, protection, flags, -1, 0) };
-    assert_eq!(mapped, at, "the address is free in the host");
 }
 
 impl Host {
     pub fn new() -> Host {
-        let lock = LOCK.lock().unwrap_or_else(|e| e.into_inner());
-        let data = libc::PROT_READ | libc::PROT_WRITE;
-        map(CODE, CODE_SIZE, data | libc::PROT_EXEC);
-        map(DATA, DATA_SIZE, data);
+        let mapped = Mapped::new();
         let mut stack = vec![0; 1 << 16];
         // SAFETY: the stack lives as long as `Host`, which stays in this thread (it holds a guard); the
         // handler leaves this process or goes on at code of ours.
@@ -177,7 +102,7 @@ impl Host {
             }
         }
         Host {
-            _lock: lock,
+            mapped,
             _stack: stack,
         }
     }
@@ -190,20 +115,15 @@ impl Host {
         before: &State,
         data: &[u8],
     ) -> (State, Vec<u8>, Option<u8>) {
-        // JMP to what stands after it.
-        let mut code = code.to_vec();
-        code.extend([0xff, 0x25, 0, 0, 0, 0]);
-        code.extend((understudy_simd_back as *const () as u64).to_le_bytes());
-        assert!(code.len() < 256 && data.len() as u64 == DATA_SIZE);
-        // SAFETY: both ranges are mapped and nobody else's; the lock keeps FRAME for this thread. The
-        // code is of the list of forms, of which none leaves the data.
+        let back = understudy_simd_back as *const () as u64;
+        self.mapped.fill(CODE, code, back, data);
+        // SAFETY: the mapping keeps FRAME for this thread. The code is of the list of forms, of which none
+        // leaves the data; the handler of signals goes on behind what faults.
         unsafe {
-            std::ptr::copy_nonoverlapping(code.as_ptr(), CODE as *mut u8, code.len());
-            std::ptr::copy_nonoverlapping(data.as_ptr(), DATA as *mut u8, data.len());
             let frame = &raw mut FRAME;
-            (*frame).gpr = before.gpr;
-            (*frame).flags = before.flags;
-            (*frame).code = CODE;
+            (*frame).general.gpr = before.gpr;
+            (*frame).general.flags = before.flags;
+            (*frame).general.code = CODE;
             (*frame).signal = 0;
             (*frame).before = area(before);
             (*frame).after = Area([0; 1024]);
@@ -217,11 +137,9 @@ impl Host {
                 other => Some(other as u8),
             };
             let mut after = state(&(*frame).after);
-            after.gpr = (*frame).gpr;
-            after.flags = (*frame).flags;
-            let mut memory = vec![0; data.len()];
-            std::ptr::copy_nonoverlapping(DATA as *const u8, memory.as_mut_ptr(), memory.len());
-            (after, memory, vector)
+            after.gpr = (*frame).general.gpr;
+            after.flags = (*frame).general.flags;
+            (after, self.mapped.data(), vector)
         }
     }
 }
@@ -273,14 +191,5 @@ fn state(area: &Area) -> State {
         st,
         top,
         valid: area.0[4],
-    }
-}
-
-impl Drop for Host {
-    fn drop(&mut self) {
-        for (address, size) in [(CODE, CODE_SIZE), (DATA, DATA_SIZE)] {
-            // SAFETY: what `new` has mapped, which nothing points into any more.
-            unsafe { libc::munmap(address as *mut libc::c_void, size as usize) };
-        }
     }
 }
