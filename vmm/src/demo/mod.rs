@@ -12,7 +12,10 @@ pub mod arm64;
 mod report;
 pub mod x86;
 
-use std::time::Duration;
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use crate::error::Error;
 
 /// The last section's loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,9 +24,35 @@ pub struct Loop {
     pub instructions: u64,
     /// How long they took.
     pub time: Duration,
+    began: Option<Instant>,
 }
 
 impl Loop {
+    /// Of so many guest instructions, still to be run.
+    fn new(instructions: u64) -> Loop {
+        Loop {
+            instructions,
+            time: Duration::ZERO,
+            began: None,
+        }
+    }
+
+    /// The guest is about to begin it.
+    fn begin(&mut self, out: &mut impl Write) -> Result<(), Error> {
+        report::heading(out, "3. A loop, with no debugging in use")?;
+        self.began = Some(Instant::now());
+        Ok(())
+    }
+
+    /// The guest has ended it, with this result.
+    fn end(&mut self, out: &mut impl Write, result: u64) -> Result<(), Error> {
+        let began = self.began.take();
+        let began =
+            began.ok_or_else(|| Error::Unexpected("its loop ended before it began".into()))?;
+        self.time = began.elapsed();
+        Ok(report::speed(out, self, result)?)
+    }
+
     /// Guest instructions a second.
     pub fn instructions_a_second(&self) -> f64 {
         self.instructions as f64 / self.time.as_secs_f64().max(1e-9)

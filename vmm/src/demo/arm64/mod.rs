@@ -16,7 +16,6 @@ use guest::Word;
 pub use report::Event;
 use report::Kind;
 use std::io::Write;
-use std::time::{Duration, Instant};
 use understudy_abi::arm64::{
     GuestDebugControl, KVM_ARM_MAX_DBG_REGS, kvm_debug_exit_arch, kvm_guest_debug,
     kvm_guest_debug_arch, kvm_vcpu_init, reg,
@@ -76,7 +75,6 @@ pub fn run(out: &mut impl Write) -> Result<Summary, Error> {
         summary: Summary::empty(),
         debugging: Debugging::Off,
     };
-    let mut loop_began = None;
     common::heading(out, "1. The OS Lock: a breakpoint of the guest's own")?;
     loop {
         match show.next()? {
@@ -103,16 +101,9 @@ pub fn run(out: &mut impl Write) -> Result<Summary, Error> {
             }
             Stop::Said(Word::LoopBegins, _) => {
                 show.debug(Debugging::Off)?;
-                common::heading(out, "3. A loop, with no debugging in use")?;
-                loop_began = Some(Instant::now());
+                show.summary.timed.begin(out)?;
             }
-            Stop::Said(Word::LoopEnds, value) => {
-                let began = loop_began
-                    .take()
-                    .ok_or_else(|| Error::Unexpected("its loop ended before it began".into()))?;
-                show.summary.timed.time = began.elapsed();
-                common::speed(out, &show.summary.timed, value)?;
-            }
+            Stop::Said(Word::LoopEnds, value) => show.summary.timed.end(out, value)?,
             Stop::Off => {
                 let processes = show.summary.events.iter().map(|event| event.process);
                 common::summary(out, processes, "powered off", &show.summary.timed)?;
@@ -127,10 +118,7 @@ impl Summary {
         Summary {
             events: Vec::new(),
             os_lock: Vec::new(),
-            timed: Loop {
-                instructions: guest::LOOP_INSTRUCTIONS,
-                time: Duration::ZERO,
-            },
+            timed: Loop::new(guest::LOOP_INSTRUCTIONS),
         }
     }
 }

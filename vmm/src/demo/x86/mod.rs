@@ -15,7 +15,6 @@ use crate::machine::Machine;
 use guest::{Image, Word};
 pub use report::{Event, Kind, Own};
 use std::io::Write;
-use std::time::{Duration, Instant};
 use understudy_abi::x86::{
     GuestDebugControl, kvm_debug_exit_arch, kvm_guest_debug, kvm_guest_debug_arch, kvm_regs,
 };
@@ -81,7 +80,6 @@ struct Show {
 /// [`Error`].
 pub fn run(out: &mut impl Write) -> Result<Summary, Error> {
     let mut show = Show::new()?;
-    let mut loop_began = None;
     common::heading(out, "1. The guest's own debug registers")?;
     loop {
         match show.next()? {
@@ -109,16 +107,9 @@ pub fn run(out: &mut impl Write) -> Result<Summary, Error> {
             }
             Stop::Said(Word::LoopBegins, _) => {
                 show.debug(Debugging::Off)?;
-                common::heading(out, "3. A loop, with no debugging in use")?;
-                loop_began = Some(Instant::now());
+                show.summary.timed.begin(out)?;
             }
-            Stop::Said(Word::LoopEnds, value) => {
-                let began = loop_began
-                    .take()
-                    .ok_or_else(|| Error::Unexpected("its loop ended before it began".into()))?;
-                show.summary.timed.time = began.elapsed();
-                common::speed(out, &show.summary.timed, value)?;
-            }
+            Stop::Said(Word::LoopEnds, value) => show.summary.timed.end(out, value)?,
             Stop::Halted => {
                 let processes = show.summary.events.iter().map(|event| event.process);
                 common::summary(out, processes, "halted", &show.summary.timed)?;
@@ -149,10 +140,7 @@ impl Show {
             summary: Summary {
                 events: Vec::new(),
                 own: Vec::new(),
-                timed: Loop {
-                    instructions: guest::LOOP_INSTRUCTIONS,
-                    time: Duration::ZERO,
-                },
+                timed: Loop::new(guest::LOOP_INSTRUCTIONS),
             },
             debugging: Debugging::Off,
             own: Own {
