@@ -96,6 +96,7 @@ pub struct Run<P>(pub P);
 
 impl<P: Page> Run<P> {
     /// Copy a `T` out of the page.
+    #[inline]
     pub fn read<T: FromBytes + FromZeros + IntoBytes>(&self, offset: usize) -> T {
         let mut value = T::new_zeroed();
         self.0.load(offset, value.as_mut_bytes());
@@ -103,54 +104,64 @@ impl<P: Page> Run<P> {
     }
 
     /// Copy a `T` into the page.
+    #[inline]
     pub fn write<T: IntoBytes + Immutable>(&self, offset: usize, value: &T) {
         self.0.store(offset, value.as_bytes());
     }
 
     /// Does the user want `KVM_RUN` to return at once?
+    #[inline]
     pub fn immediate_exit(&self) -> bool {
         self.read::<u8>(IMMEDIATE_EXIT) != 0
     }
 
     /// One of [`crate::exit`].
+    #[inline]
     pub fn exit_reason(&self) -> u32 {
         self.read(EXIT_REASON)
     }
 
     /// Set the exit reason, one of [`crate::exit`].
+    #[inline]
     pub fn set_exit_reason(&self, reason: u32) {
         self.write(EXIT_REASON, &reason);
     }
 
     /// The flags, per architecture.
+    #[inline]
     pub fn flags(&self) -> u16 {
         self.read(FLAGS)
     }
 
     /// Assign the flags (ESR-2: they are not or-ed).
+    #[inline]
     pub fn set_flags(&self, flags: u16) {
         self.write(FLAGS, &flags);
     }
 
     /// The union, as one of [`crate::exit`]'s structures.
+    #[inline]
     pub fn exit<T: FromBytes + IntoBytes>(&self) -> T {
         const { assert!(size_of::<T>() <= EXIT_UNION_SIZE) };
         self.read(EXIT_UNION)
     }
 
     /// Write one of [`crate::exit`]'s structures into the union. What lies behind it stays.
+    #[inline]
     pub fn set_exit<T: IntoBytes + Immutable>(&self, exit: &T) {
         const { assert!(size_of::<T>() <= EXIT_UNION_SIZE) };
         self.write(EXIT_UNION, exit);
     }
 
     /// The sync area.
+    #[inline]
     pub fn sync_regs<T: FromBytes + IntoBytes>(&self) -> T {
         const { assert!(size_of::<T>() <= SYNC_REGS_SIZE) };
         self.read(SYNC_REGS)
     }
 
     /// Write the sync area.
+    #[inline]
     pub fn set_sync_regs<T: IntoBytes + Immutable>(&self, regs: &T) {
         const { assert!(size_of::<T>() <= SYNC_REGS_SIZE) };
         self.write(SYNC_REGS, regs);
