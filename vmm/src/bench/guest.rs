@@ -24,6 +24,8 @@ pub(super) const RAM_SIZE: usize = 1 << 20;
 pub(super) const PROCESSES: usize = 4;
 /// Breakpoints that a process meets before it is another's turn.
 const EVENTS_A_TURN: u64 = 8;
+/// Breakpoints until it is the first process's turn again.
+pub(super) const CYCLE: u32 = PROCESSES as u32 * EVENTS_A_TURN as u32;
 const CODE: u64 = 0x1_0000;
 const TABLES: u64 = 0x3_0000;
 const PORT: u32 = 0x10;

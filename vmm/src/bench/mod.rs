@@ -2,14 +2,15 @@
 //! machine's own KVM (requirements 6.1).
 //!
 //! ```text
-//!  for each round, for each way:   n breakpoints ─► ns an event ──┐ minus the bare exit's in the
-//!                                  n port exits  ─► ns an exit  ──┘ same round
-//!  the medians of all rounds
+//!  for each round, for each way, for each of its guests:
+//!     n breakpoints, the way on and off ─► ns an event ─┐
+//!     n port exits,  the way on and off ─► ns an exit  ─┴─► medians, and medians of the differences
 //! ```
 //!
-//! Each way has VMs of its own, so that nothing is switched on that it does not need, and takes its
-//! turn in each round, so that what disturbs one disturbs all. Time is that of the processor for the
-//! vCPU's thread: other work on the machine changes it little.
+//! A guest is its own peer: it is measured with its way on and off in turn, as what an exit takes differs
+//! between guests by tens of nanoseconds, with where their memory happens to lie. Only the field of the
+//! exit cannot be switched off: its guests have bare ones beside them, and there are several of each.
+//! Time is that of the processor for the vCPU's thread: other work on the machine changes it little.
 
 mod guest;
 mod ours;
@@ -23,19 +24,21 @@ use std::time::Duration;
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::error::Error;
-use guest::{Load, PROCESSES, process_of};
+use guest::{CYCLE, Load, PROCESSES, process_of};
 pub use report::{DebugExit, Engine, Measured, Where};
 pub use way::Way;
 
 /// Rounds that count; one more comes before them.
-const ROUNDS: usize = 41;
+const ROUNDS: usize = 21;
+/// Guests of each way.
+const GUESTS: usize = 4;
 /// Runs before anything is timed: code has then been compiled.
 const WARM_UP: u32 = 4000;
 
 /// What is measured, and how often.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// Breakpoints for each way, and as many port exits.
+    /// Breakpoints for each way, and as many port exits; as many of both without it.
     pub events: u32,
 }
 
@@ -43,6 +46,8 @@ pub struct Options {
 trait Subject: Sized {
     /// The guest; none if the engine does not have the way.
     fn new(way: Way, load: Load) -> Result<Option<Self>, Error>;
+    /// Has its way on, or off: its exits are bare then, as far as [`Way::switches`] says.
+    fn switch(&mut self, on: bool);
     /// Has it meet so many breakpoints, and learns each one's CR3.
     fn events(&mut self, count: u32, seen: &mut Seen) -> Result<(), Error>;
     /// Has it leave by so many writes to a port.
@@ -68,10 +73,8 @@ impl Seen {
     /// That each CR3 was a process's, each process was seen, and each as often as it should be.
     fn check(&self, way: Way, events: u64) -> Result<(), Error> {
         let sum: u64 = self.by_process.iter().sum();
-        let fair = self
-            .by_process
-            .iter()
-            .all(|n| n.abs_diff(events / PROCESSES as u64) <= 32);
+        let each = events / PROCESSES as u64;
+        let fair = self.by_process.iter().all(|n| *n == each);
         if self.strangers == 0 && sum == events && fair {
             return Ok(());
         }
@@ -86,6 +89,11 @@ fn now() -> Duration {
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
+/// At least so many events, with which each process has as many as the others.
+fn whole_cycles(events: u32) -> u32 {
+    events.max(1).next_multiple_of(CYCLE)
+}
+
 /// Nanoseconds of each of `count` things that are done.
 fn timed(count: u32, work: impl FnOnce() -> Result<(), Error>) -> Result<f64, Error> {
     let began = now();
@@ -93,28 +101,72 @@ fn timed(count: u32, work: impl FnOnce() -> Result<(), Error>) -> Result<f64, Er
     Ok((now() - began).as_nanos() as f64 / f64::from(count))
 }
 
-/// A way's guests, and what they have taken so far, in nanoseconds.
+/// What something took with a way on, and off, in nanoseconds.
+type Pair = (f64, f64);
+
+/// A guest, and the one that is measured instead of it when its way is off, if it cannot be.
+struct Guest<S> {
+    own: S,
+    bare: Option<S>,
+}
+
+impl<S: Subject> Guest<S> {
+    fn new(way: Way, load: Load) -> Result<Option<Guest<S>>, Error> {
+        let Some(own) = S::new(way, load)? else {
+            return Ok(None);
+        };
+        let bare = match way.switches() {
+            true => None,
+            false => S::new(Way::Bare, load)?,
+        };
+        Ok(Some(Guest { own, bare }))
+    }
+
+    /// Times `count` things with the way on and off, in this order or the other.
+    fn pair(
+        &mut self,
+        count: u32,
+        on_first: bool,
+        mut work: impl FnMut(&mut S) -> Result<(), Error>,
+    ) -> Result<Pair, Error> {
+        let mut took = [0.0; 2];
+        for on in [on_first, !on_first] {
+            let guest = match &mut self.bare {
+                Some(bare) if !on => bare,
+                _ => &mut self.own,
+            };
+            guest.switch(on);
+            took[usize::from(on)] = timed(count, || work(guest))?;
+        }
+        Ok((took[1], took[0]))
+    }
+}
+
+/// A way's guests, and what they have taken so far.
 struct Runner<S> {
     way: Way,
-    breakpoints: S,
-    ports: S,
+    /// Those that meet breakpoints, and those that write to a port.
+    guests: Vec<[Guest<S>; 2]>,
     seen: Seen,
     events: u64,
-    of_events: Vec<f64>,
-    of_exits: Vec<f64>,
+    of_events: Vec<Pair>,
+    of_exits: Vec<Pair>,
 }
 
 impl<S: Subject> Runner<S> {
     fn new(way: Way) -> Result<Option<Runner<S>>, Error> {
-        let breakpoints = S::new(way, Load::Breakpoints)?;
-        let ports = S::new(way, Load::Ports)?;
-        let (Some(breakpoints), Some(ports)) = (breakpoints, ports) else {
-            return Ok(None);
-        };
+        let mut guests = Vec::new();
+        for _ in 0..GUESTS {
+            let breakpoints = Guest::new(way, Load::Breakpoints)?;
+            let ports = Guest::new(way, Load::Ports)?;
+            let (Some(breakpoints), Some(ports)) = (breakpoints, ports) else {
+                return Ok(None);
+            };
+            guests.push([breakpoints, ports]);
+        }
         Ok(Some(Runner {
             way,
-            breakpoints,
-            ports,
+            guests,
             seen: Seen::default(),
             events: 0,
             of_events: Vec::new(),
@@ -122,12 +174,15 @@ impl<S: Subject> Runner<S> {
         }))
     }
 
-    fn round(&mut self, count: u32) -> Result<(), Error> {
-        let event = timed(count, || self.breakpoints.events(count, &mut self.seen))?;
-        let exit = timed(count, || self.ports.exits(count))?;
-        self.events += u64::from(count);
-        self.of_events.push(event);
-        self.of_exits.push(exit);
+    fn round(&mut self, count: u32, on_first: bool) -> Result<(), Error> {
+        for [breakpoints, ports] in &mut self.guests {
+            let seen = &mut self.seen;
+            let event = breakpoints.pair(count, on_first, |guest| guest.events(count, seen))?;
+            let exit = ports.pair(count, on_first, |guest| guest.exits(count))?;
+            self.events += 2 * u64::from(count);
+            self.of_events.push(event);
+            self.of_exits.push(exit);
+        }
         Ok(())
     }
 }
@@ -139,42 +194,43 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// The median of the differences of the same rounds.
-fn over(values: &[f64], base: &[f64]) -> f64 {
-    median(values.iter().zip(base).map(|(value, base)| value - base))
+/// The median of what things took with the way on, and of the differences to it off.
+fn medians(pairs: &[Pair]) -> Pair {
+    let on = pairs.iter().map(|(on, _)| *on);
+    let over = pairs.iter().map(|(on, off)| on - off);
+    (median(on), median(over))
 }
 
 /// Runs the ways in turn on an engine.
 fn measure<S: Subject>(options: &Options) -> Result<Vec<Measured>, Error> {
-    let count = (options.events / ROUNDS as u32).max(PROCESSES as u32);
+    let timings = (ROUNDS * GUESTS) as u32;
+    let count = whole_cycles(options.events / timings);
     let mut runners = Vec::new();
     for way in Way::ALL {
         runners.extend(Runner::<S>::new(way)?);
     }
     for runner in &mut runners {
-        runner.round(WARM_UP.min(options.events.max(1)))?;
+        runner.round(whole_cycles(WARM_UP.min(options.events)), true)?;
         runner.of_events.clear();
         runner.of_exits.clear();
     }
-    for _ in 0..ROUNDS {
+    for round in 0..ROUNDS {
         for runner in &mut runners {
-            runner.round(count)?;
+            runner.round(count, round % 2 == 0)?;
         }
     }
-    let Some(bare) = runners.first() else {
-        return Ok(Vec::new());
-    };
     let measured = runners.iter().map(|runner| {
         runner.seen.check(runner.way, runner.events)?;
-        let ns = median(runner.of_events.iter().copied());
+        let (event_ns, over_bare_ns) = medians(&runner.of_events);
+        let (unrelated_exit_ns, unrelated_over_bare_ns) = medians(&runner.of_exits);
         Ok(Measured {
             way: runner.way,
             proposal: runner.way.proposal(),
-            events_a_second: 1e9 / ns,
-            event_ns: ns,
-            over_bare_ns: over(&runner.of_events, &bare.of_events),
-            unrelated_exit_ns: median(runner.of_exits.iter().copied()),
-            unrelated_over_bare_ns: over(&runner.of_exits, &bare.of_exits),
+            events_a_second: 1e9 / event_ns,
+            event_ns,
+            over_bare_ns,
+            unrelated_exit_ns,
+            unrelated_over_bare_ns,
         })
     });
     measured.collect()
@@ -213,7 +269,7 @@ pub fn debug_exit(options: &Options) -> Result<DebugExit, Error> {
     Ok(DebugExit {
         place: Where::here(),
         processes: PROCESSES,
-        rounds: ROUNDS,
+        timings: ROUNDS * GUESTS,
         events_a_way: options.events,
         engines: vec![ours, real],
     })

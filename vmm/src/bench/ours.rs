@@ -14,6 +14,7 @@ use crate::machine::Machine;
 pub(super) struct Ours {
     machine: Machine,
     way: Way,
+    on: bool,
 }
 
 impl Subject for Ours {
@@ -29,23 +30,33 @@ impl Subject for Ours {
         if load == Load::Breakpoints {
             named("KVM_SET_GUEST_DEBUG", vcpu.set_guest_debug(&image.debug()))?;
         }
-        vcpu.set_sync_valid_regs(way.valid_regs());
         vcpu.set_save_regs_on_exit(&way.save_regs_on_exit());
         vcpu.set_sync_regs(&kvm_sync_regs {
             regs: image.past_event(),
             ..kvm_sync_regs::default()
         });
-        Ok(Some(Ours { machine, way }))
+        Ok(Some(Ours {
+            machine,
+            way,
+            on: false,
+        }))
+    }
+
+    fn switch(&mut self, on: bool) {
+        let sets = if on { self.way.valid_regs() } else { 0 };
+        self.machine.vcpu.set_sync_valid_regs(sets);
+        self.on = on;
     }
 
     fn events(&mut self, count: u32, seen: &mut Seen) -> Result<(), Error> {
+        let way = if self.on { self.way } else { Way::Bare };
         let vcpu = &mut self.machine.vcpu;
         for event in 0..count as usize {
             match named("KVM_RUN", vcpu.run())? {
                 VcpuExit::X86Debug(_) => {}
                 other => return Err(Error::Unexpected(format!("{other:?}"))),
             }
-            match self.way {
+            match way {
                 // What is done with a CR3 is done with one that is known.
                 Way::Bare => seen.note(black_box(guest::cr3_of(event % PROCESSES))),
                 Way::GetSregs => {

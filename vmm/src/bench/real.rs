@@ -16,6 +16,7 @@ pub(super) struct Real {
     vcpu: VcpuFd,
     _vm: VmFd,
     way: Way,
+    on: bool,
     // Last, so that the memory outlives the slot.
     _memory: memmap2::MmapMut,
 }
@@ -84,24 +85,31 @@ impl Subject for Real {
             let debug = host::kvm_guest_debug::from_ours(&image.debug());
             named("KVM_SET_GUEST_DEBUG", vcpu.set_guest_debug(&debug))?;
         }
-        vcpu.get_kvm_run().kvm_valid_regs = way.valid_regs();
         vcpu.sync_regs_mut().regs = host::kvm_regs::from_ours(&image.past_event());
         Ok(Some(Real {
             vcpu,
             _vm: vm,
             way,
+            on: false,
             _memory: memory,
         }))
     }
 
+    fn switch(&mut self, on: bool) {
+        let sets = if on { self.way.valid_regs() } else { 0 };
+        self.vcpu.get_kvm_run().kvm_valid_regs = sets;
+        self.on = on;
+    }
+
     fn events(&mut self, count: u32, seen: &mut Seen) -> Result<(), Error> {
+        let way = if self.on { self.way } else { Way::Bare };
         let vcpu = &mut self.vcpu;
         for event in 0..count as usize {
             match named("KVM_RUN", vcpu.run())? {
                 VcpuExit::Debug(_) => {}
                 other => return Err(Error::Unexpected(format!("{other:?}"))),
             }
-            match self.way {
+            match way {
                 Way::GetSregs => seen.note(named("KVM_GET_SREGS", vcpu.get_sregs())?.cr3),
                 Way::SyncAll => seen.note(vcpu.sync_regs_mut().sregs.cr3),
                 _ => seen.note(black_box(guest::cr3_of(event % PROCESSES))),

@@ -19,8 +19,8 @@ pub struct DebugExit {
     pub place: Where,
     /// Processes of the guest.
     pub processes: usize,
-    /// Rounds of which medians are given.
-    pub rounds: usize,
+    /// Timings of which medians are given.
+    pub timings: usize,
     /// Debug exits for each way, about.
     pub events_a_way: u32,
     /// Understudy, and the machine's own KVM.
@@ -53,7 +53,7 @@ pub struct Engine {
     pub unavailable: Option<String>,
 }
 
-/// A way's numbers, medians of all rounds.
+/// A way's numbers, medians of all timings.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Measured {
     /// The way.
@@ -176,8 +176,8 @@ impl fmt::Display for DebugExit {
         writeln!(f, "{}", self.place)?;
         writeln!(
             f,
-            "a guest with {} processes, breakpoints on an instruction; {} events a way; processor time, medians of {} rounds",
-            self.processes, self.events_a_way, self.rounds
+            "a guest with {} processes, breakpoints on an instruction; {} events a way; processor time, medians of {} timings",
+            self.processes, self.events_a_way, self.timings
         )?;
         for engine in &self.engines {
             engine.table(f)?;

@@ -57,6 +57,12 @@ impl Way {
         }
     }
 
+    /// Whether it is a setting of the vCPU or a call, which can be left out of a run. The field is
+    /// part of each exit of a system.
+    pub(super) fn switches(self) -> bool {
+        self != Way::Field
+    }
+
     /// The same as a setting of a system.
     pub(super) fn proposals(self) -> Proposals {
         let proposal = self.proposal().and_then(Proposals::by_name);
