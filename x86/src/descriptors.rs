@@ -166,7 +166,7 @@ pub(crate) fn load_system(cpu: &mut Cpu, task: bool, selector: u16) -> Result<()
         if task {
             return Err(Fault::with_code(vector::GP, 0).into());
         }
-        cpu.state.ldtr = Segment::null(selector);
+        *cpu.state.ldtr = Segment::null(selector);
         return Ok(());
     }
     if selector & 4 != 0 {
@@ -202,9 +202,9 @@ pub(crate) fn load_system(cpu: &mut Cpu, task: bool, selector: u16) -> Result<()
         segment.rights |= 2;
         let kind = (descriptor.bits >> 40) as u8 | 2;
         mmu::system_write_level(cpu, descriptor.address.wrapping_add(5), 0, &[kind])?;
-        cpu.state.tr = segment;
+        *cpu.state.tr = segment;
     } else {
-        cpu.state.ldtr = segment;
+        *cpu.state.ldtr = segment;
     }
     Ok(())
 }

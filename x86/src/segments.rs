@@ -3,6 +3,8 @@
 
 use crate::exceptions::{self, Fault, vector};
 use crate::{Cpu, state};
+use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicU64, Ordering};
 use understudy_engine::emit::{Effects, Helper, SlotSet, Stop};
 
 /// Numbers of the segment registers, as instructions encode them.
@@ -111,6 +113,46 @@ impl Segment {
         } else {
             last <= self.limit as u64
         }
+    }
+}
+
+/// A part of the state that shows whether it may have been changed, to those who keep something that
+/// follows from it.
+#[derive(Debug)]
+pub struct Versioned<T> {
+    value: T,
+    version: u64,
+}
+
+impl<T> Versioned<T> {
+    /// No other begins with the same version, so that one may take another's place.
+    pub(crate) fn new(value: T) -> Versioned<T> {
+        static FIRST: AtomicU64 = AtomicU64::new(1 << 40);
+        let version = FIRST.fetch_add(1 << 40, Ordering::Relaxed);
+        Versioned { value, version }
+    }
+
+    /// A number that is another one whenever the value may be.
+    #[inline(always)]
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+}
+
+impl<T> Deref for Versioned<T> {
+    type Target = T;
+
+    #[inline(always)]
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+impl<T> DerefMut for Versioned<T> {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut T {
+        self.version += 1;
+        &mut self.value
     }
 }
 

@@ -19,7 +19,7 @@ use crate::msrs::exits::{self, MsrExits};
 use crate::pv::{self, Pv};
 use crate::quirks::Quirks;
 use crate::regs::{self, flag};
-use crate::segments::{Segment, Table, rights, seg};
+use crate::segments::{Segment, Table, Versioned, rights, seg};
 use crate::tsc::Tsc;
 use crate::vcpu::Devices;
 use crate::vcpu::peer::Peer;
@@ -129,15 +129,15 @@ pub struct State {
     /// The bits of RFLAGS that [`flag::HELD`] has; the others are in slots.
     pub rflags: u64,
     /// ES, CS, SS, DS, FS, GS, in the order of their encoding. The bases of FS and GS are in slots.
-    pub segments: [Segment; 6],
+    pub segments: Versioned<[Segment; 6]>,
     /// The local descriptor table.
-    pub ldtr: Segment,
+    pub ldtr: Versioned<Segment>,
     /// The task state segment.
-    pub tr: Segment,
+    pub tr: Versioned<Segment>,
     /// The global descriptor table.
-    pub gdtr: Table,
+    pub gdtr: Versioned<Table>,
     /// The interrupt descriptor table.
-    pub idtr: Table,
+    pub idtr: Versioned<Table>,
     /// CR0.
     pub cr0: u64,
     /// CR2.
@@ -229,17 +229,17 @@ impl State {
             machine,
             peer,
             rflags: 0,
-            segments,
-            ldtr: system(rights::LDT),
-            tr: system(rights::TSS_BUSY),
-            gdtr: Table {
+            segments: Versioned::new(segments),
+            ldtr: Versioned::new(system(rights::LDT)),
+            tr: Versioned::new(system(rights::TSS_BUSY)),
+            gdtr: Versioned::new(Table {
                 base: 0,
                 limit: 0xffff,
-            },
-            idtr: Table {
+            }),
+            idtr: Versioned::new(Table {
                 base: 0,
                 limit: 0xffff,
-            },
+            }),
             cr0: cr0::ET | cr0::NW | cr0::CD,
             cr2: 0,
             cr3: 0,

@@ -122,21 +122,21 @@ impl Bare {
         state.cr4 = cr4::PAE;
         state.efer = efer::LME | efer::LMA | efer::NXE;
         state.rflags = flag::IF;
-        state.gdtr = Table {
+        *state.gdtr = Table {
             base: GDT,
             limit: 0x4f,
         };
-        state.idtr = Table {
+        *state.idtr = Table {
             base: IDT,
             limit: 0xfff,
         };
-        state.tr = Segment {
+        *state.tr = Segment {
             selector: selector::TSS,
             base: TSS,
             limit: 0x67,
             rights: rights::P | rights::TSS_BUSY,
         };
-        state.ldtr = Segment::null(0);
+        *state.ldtr = Segment::null(0);
         bare.set_level(0);
         bare.set(regs::RDX, 0);
         bare.set(regs::RSP, DATA + DATA_SIZE / 2);
@@ -153,7 +153,8 @@ impl Bare {
         (to.cr0, to.cr3, to.cr4, to.efer) = (from.cr0, from.cr3, from.cr4, from.efer);
         (to.rflags, to.cpl, to.segments) = (from.rflags, from.cpl, from.segments);
         to.cpuid = from.cpuid.clone();
-        (to.gdtr, to.idtr, to.ldtr, to.tr) = (from.gdtr, from.idtr, from.ldtr, from.tr);
+        (*to.gdtr, *to.idtr) = (*from.gdtr, *from.idtr);
+        (*to.ldtr, *to.tr) = (*from.ldtr, *from.tr);
         state::changed(other.cpu_mut());
         other
     }
@@ -210,7 +211,7 @@ impl Bare {
         state.efer = 0;
         state.cr4 = 0;
         state.cr0 = cr0::PE | cr0::ET;
-        state.idtr = Table {
+        *state.idtr = Table {
             base: IDT,
             limit: 0x7ff,
         };
@@ -231,7 +232,7 @@ impl Bare {
         let mut bare = Self::reset_with(prepare);
         let cpu = bare.cpu();
         cpu.state.idtr.limit = 0x3ff;
-        for segment in &mut cpu.state.segments {
+        for segment in &mut *cpu.state.segments {
             segment.selector = (base >> 4) as u16;
             segment.base = base;
         }
@@ -252,7 +253,7 @@ impl Bare {
         };
         let cpu = self.cpu();
         let data = flat(data, rights::DATA_WRITE_ACCESSED | rights::DB);
-        cpu.state.segments = [data; 6];
+        *cpu.state.segments = [data; 6];
         cpu.state.segments[seg::CS as usize] = flat(code, rights::CODE_READ_ACCESSED | rights::L);
         cpu.state.cpl = cpl;
         state::changed(cpu);

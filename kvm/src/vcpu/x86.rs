@@ -18,6 +18,7 @@ use understudy_x86::vcpu::Vcpu as Processor;
 use super::{GuestDebug, ReadMsrExit, Vcpu, VcpuEvents, VcpuExit, VcpuFd, WriteMsrExit};
 use crate::errno::Errno;
 use crate::ioctl::x86::run::PORT_DATA;
+use crate::ioctl::x86::sregs::Image;
 use crate::shared::SharedPages;
 use crate::x86::Machine;
 
@@ -42,6 +43,8 @@ pub(crate) struct State {
     pub(crate) cpuid: Vec<kvm_cpuid_entry2>,
     /// Whether it has been run: what the guest may have seen cannot change any more.
     pub(crate) has_run: bool,
+    /// `struct kvm_sregs` as it was put together last.
+    pub(crate) sregs: Image,
     /// How many changes of the VM's settings it has seen.
     pub(crate) changes: u64,
 }
@@ -53,6 +56,7 @@ impl State {
             completion: None,
             cpuid: Vec::new(),
             has_run: false,
+            sregs: Image::default(),
             changes: 0,
         })
     }

@@ -131,7 +131,7 @@ pub(crate) fn inner(
     external: u32,
 ) -> Result<(Pushes, Descriptor), Trouble> {
     let ts = |selector: u16| Fault::with_code(vector::TS, u32::from(selector & !3) | external);
-    let tr = cpu.state.tr;
+    let tr = *cpu.state.tr;
     let wide = tr.rights & 8 != 0;
     let level = u64::from(cpl);
     let (offset, bytes) = if wide {

@@ -51,7 +51,7 @@ fn gate(cpu: &mut Cpu, event: &Event) -> Result<Gate, Trouble> {
 
 /// A stack pointer of the 64-bit TSS (SDM vol. 3A, 7.7): RSP0 to RSP2, or IST1 to IST7.
 pub(crate) fn tss_stack(cpu: &mut Cpu, offset: u64, external: u32) -> Result<u64, Trouble> {
-    let tr = cpu.state.tr;
+    let tr = *cpu.state.tr;
     if offset + 7 > u64::from(tr.limit) {
         let code = u32::from(tr.selector & !3) | external;
         return Err(Fault::with_code(vector::TS, code).into());

@@ -260,9 +260,9 @@ static SET_TABLE: Helper<X86> = Helper {
         let limit = limit as u16;
         let table = Table { base, limit };
         if interrupts != 0 {
-            cpu.state.idtr = table;
+            *cpu.state.idtr = table;
         } else {
-            cpu.state.gdtr = table;
+            *cpu.state.gdtr = table;
         }
         Ok(0)
     },
@@ -283,9 +283,9 @@ static TABLE_LIMIT: Helper<X86> = Helper {
 
 fn table(cpu: &Cpu, interrupts: u64) -> Table {
     if interrupts != 0 {
-        cpu.state.idtr
+        *cpu.state.idtr
     } else {
-        cpu.state.gdtr
+        *cpu.state.gdtr
     }
 }
 

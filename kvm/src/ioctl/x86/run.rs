@@ -139,7 +139,7 @@ impl Vcpu {
             page.write(set!(regs), &state.regs());
         }
         if sets.contains(SyncRegs::SREGS) {
-            page.write(set!(sregs), &state.sregs());
+            state.store_sregs(page, set!(sregs));
         }
         if sets.contains(SyncRegs::EVENTS) {
             page.write(set!(events), &state.events());
@@ -162,11 +162,14 @@ impl Vcpu {
         match state.completion.take() {
             None => {}
             Some(Completion::Mmio) => state.cpu.complete_mmio(&self.run.read(at!(mmio.data))),
+            Some(Completion::Io(bytes @ ..=8)) => {
+                let data: [u8; 8] = self.run.read(PORT_DATA);
+                state.cpu.complete_io_elements(&data[..bytes]);
+            }
             Some(Completion::Io(bytes)) => {
-                let mut data = [0; PAGE_SIZE];
-                let data = &mut data[..bytes.min(PAGE_SIZE)];
-                self.run.0.load(PORT_DATA, data);
-                state.cpu.complete_io_elements(data);
+                let mut data = vec![0; bytes.min(PAGE_SIZE)];
+                self.run.0.load(PORT_DATA, &mut data);
+                state.cpu.complete_io_elements(&data);
             }
             Some(Completion::Hypercall) => {
                 let answer: hypercall = self.run.exit();

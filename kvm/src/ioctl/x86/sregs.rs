@@ -4,17 +4,22 @@
 //! What a segment register can hold is what AMD's VMCB can: the attributes are stored as they are, an
 //! unusable segment is one that is not present, and SS has the privilege level.
 
+use std::mem::offset_of;
 use std::sync::Arc;
 
 use understudy_abi::ioctl::x86::{KVM_GET_SREGS, KVM_GET_SREGS2, KVM_SET_SREGS, KVM_SET_SREGS2};
+use understudy_abi::run::{Page, Run};
 use understudy_abi::x86::{
     KVM_SREGS2_FLAGS_PDPTRS_VALID, kvm_dtable, kvm_segment, kvm_sregs, kvm_sregs2,
 };
+use understudy_x86::regs::{FS_BASE, GS_BASE};
 use understudy_x86::segments::{Segment, Table, rights, seg};
 use understudy_x86::state::{self, cr0, cr4, efer};
 use understudy_x86::{Cpu, apic, controls, events, mmu};
+use zerocopy::IntoBytes;
 
 use crate::errno::Errno;
+use crate::shared::SharedPages;
 use crate::table::{Call, Row, row};
 use crate::vcpu::Vcpu;
 use crate::vcpu::x86::State;
@@ -44,43 +49,23 @@ mod attribute {
     pub(super) const G: u32 = 15;
 }
 
-/// The bytes from `dpl` to `avl` of a [`kvm_segment`], for bits 7:4 and 15:12 of [`Segment::rights`] as
-/// the low and the high half of the index. An exit that stores segments makes eight of them.
-const ATTRIBUTES: [u64; 256] = {
-    const fn bit(index: u64, bit: u32, byte: u32) -> u64 {
-        (index >> bit & 1) << (8 * byte)
-    }
-    let mut table = [0; 256];
-    let mut index = 0u64;
-    while index < 256 {
-        let dpl = index >> (attribute::DPL - 4) & 3;
-        table[index as usize] = dpl
-            | bit(index, attribute::DB - 8, 1)
-            | bit(index, attribute::S - 4, 2)
-            | bit(index, attribute::L - 8, 3)
-            | bit(index, attribute::G - 8, 4)
-            | bit(index, attribute::AVL - 8, 5);
-        index += 1;
-    }
-    table
-};
-
-/// The structure is put together as three words: as thirteen fields it takes five times as long.
-#[inline]
 fn to_user(segment: &Segment) -> kvm_segment {
-    const { assert!(cfg!(target_endian = "little")) };
-    let rights = u64::from(segment.rights);
-    let index = rights >> 4 & 0xf | rights >> 8 & 0xf0;
-    let unusable = rights >> rights::UNUSABLE.trailing_zeros() & 1;
-    let words = [
-        segment.base,
-        u64::from(segment.limit)
-            | u64::from(segment.selector) << 32
-            | (rights & u64::from(rights::TYPE)) << 48
-            | (rights >> attribute::P & 1) << 56,
-        ATTRIBUTES[index as usize] | unusable << 48,
-    ];
-    zerocopy::transmute!(words)
+    let bit = |bit: u32| (segment.rights >> bit & 1) as u8;
+    kvm_segment {
+        base: segment.base,
+        limit: segment.limit,
+        selector: segment.selector,
+        r#type: (segment.rights & rights::TYPE) as u8,
+        present: bit(attribute::P),
+        dpl: segment.dpl(),
+        db: bit(attribute::DB),
+        s: bit(attribute::S),
+        l: bit(attribute::L),
+        g: bit(attribute::G),
+        avl: bit(attribute::AVL),
+        unusable: bit(rights::UNUSABLE.trailing_zeros()),
+        padding: 0,
+    }
 }
 
 fn from_user(user: &kvm_segment) -> Segment {
@@ -139,30 +124,92 @@ fn interrupt_bitmap(cpu: &Cpu) -> [u64; 4] {
     bitmap
 }
 
-/// The registers.
-#[inline]
-fn read(cpu: &Cpu) -> kvm_sregs {
+/// Bytes of the structure that segments and tables are.
+const SEGMENTS: usize = offset_of!(kvm_sregs, cr0);
+
+/// What is not segments and tables, or is a register of its own also where segments are not used: for
+/// each word its offset in the structure and its value.
+#[inline(always)]
+fn words(cpu: &Cpu) -> [(usize, u64); 13] {
     let state = &cpu.state;
-    let segment = |number| to_user(&state::segment(cpu, number));
-    kvm_sregs {
-        cs: segment(seg::CS),
-        ds: segment(seg::DS),
-        es: segment(seg::ES),
-        fs: segment(seg::FS),
-        gs: segment(seg::GS),
-        ss: segment(seg::SS),
-        tr: to_user(&state.tr),
-        ldt: to_user(&state.ldtr),
-        gdt: table_to_user(&state.gdtr),
-        idt: table_to_user(&state.idtr),
-        cr0: state.cr0,
-        cr2: state.cr2,
-        cr3: state.cr3,
-        cr4: state.cr4,
-        cr8: controls::cr8(cpu),
-        efer: state.efer,
-        apic_base: state.peer.apic().base(),
-        interrupt_bitmap: interrupt_bitmap(cpu),
+    let bitmap = interrupt_bitmap(cpu);
+    let bitmap_at = offset_of!(kvm_sregs, interrupt_bitmap);
+    [
+        (offset_of!(kvm_sregs, fs.base), cpu.slot(FS_BASE)),
+        (offset_of!(kvm_sregs, gs.base), cpu.slot(GS_BASE)),
+        (offset_of!(kvm_sregs, cr0), state.cr0),
+        (offset_of!(kvm_sregs, cr2), state.cr2),
+        (offset_of!(kvm_sregs, cr3), state.cr3),
+        (offset_of!(kvm_sregs, cr4), state.cr4),
+        (offset_of!(kvm_sregs, cr8), controls::cr8(cpu)),
+        (offset_of!(kvm_sregs, efer), state.efer),
+        (offset_of!(kvm_sregs, apic_base), state.peer.apic().base()),
+        (bitmap_at, bitmap[0]),
+        (bitmap_at + 8, bitmap[1]),
+        (bitmap_at + 16, bitmap[2]),
+        (bitmap_at + 24, bitmap[3]),
+    ]
+}
+
+/// The structure as it was put together last. Most of it is segments and tables, which are the same at
+/// most exits, and take longer to put together than all else that an exit stores.
+#[derive(Debug, Default)]
+pub(crate) struct Image {
+    sregs: kvm_sregs,
+    /// The versions that its segments and tables are of.
+    versions: [u64; 5],
+}
+
+impl Image {
+    /// Brings segments and tables up to date.
+    #[inline]
+    fn update(&mut self, cpu: &Cpu) {
+        let state = &cpu.state;
+        let versions = [
+            state.segments.version(),
+            state.tr.version(),
+            state.ldtr.version(),
+            state.gdtr.version(),
+            state.idtr.version(),
+        ];
+        if versions != self.versions {
+            self.set_segments(cpu);
+            self.versions = versions;
+        }
+    }
+
+    #[cold]
+    fn set_segments(&mut self, cpu: &Cpu) {
+        let state = &cpu.state;
+        let sregs = &mut self.sregs;
+        for (number, to) in segments(sregs) {
+            *to = to_user(&state::segment(cpu, number));
+        }
+        sregs.tr = to_user(&state.tr);
+        sregs.ldt = to_user(&state.ldtr);
+        sregs.gdt = table_to_user(&state.gdtr);
+        sregs.idt = table_to_user(&state.idtr);
+    }
+
+    /// The registers.
+    fn of(&mut self, cpu: &Cpu) -> kvm_sregs {
+        self.update(cpu);
+        let mut sregs = self.sregs;
+        let bytes = sregs.as_mut_bytes();
+        for (offset, word) in words(cpu) {
+            bytes[offset..][..8].copy_from_slice(&word.to_ne_bytes());
+        }
+        sregs
+    }
+
+    /// Stores the registers at an offset of `kvm_run`.
+    #[inline]
+    fn store(&mut self, cpu: &Cpu, page: &Run<SharedPages>, at: usize) {
+        self.update(cpu);
+        page.0.store(at, &self.sregs.as_bytes()[..SEGMENTS]);
+        for (offset, word) in words(cpu) {
+            page.write(at + offset, &word);
+        }
     }
 }
 
@@ -191,10 +238,10 @@ fn write(cpu: &mut Cpu, sregs: &kvm_sregs) {
     }
     let state = &mut cpu.state;
     state.cpl = sregs.ss.dpl & 3;
-    state.tr = from_user(&sregs.tr);
-    state.ldtr = from_user(&sregs.ldt);
-    state.gdtr = table_from_user(&sregs.gdt);
-    state.idtr = table_from_user(&sregs.idt);
+    *state.tr = from_user(&sregs.tr);
+    *state.ldtr = from_user(&sregs.ldt);
+    *state.gdtr = table_from_user(&sregs.gdt);
+    *state.idtr = table_from_user(&sregs.idt);
     state.cr0 = sregs.cr0 | cr0::ET;
     state.cr2 = sregs.cr2;
     state.cr3 = sregs.cr3;
@@ -208,9 +255,14 @@ fn write(cpu: &mut Cpu, sregs: &kvm_sregs) {
 
 impl State {
     /// What `KVM_GET_SREGS` gives.
+    pub(crate) fn sregs(&mut self) -> kvm_sregs {
+        self.sregs.of(self.cpu.cpu())
+    }
+
+    /// Stores the same at an offset of `kvm_run`.
     #[inline]
-    pub(crate) fn sregs(&self) -> kvm_sregs {
-        read(self.cpu.cpu())
+    pub(crate) fn store_sregs(&mut self, page: &Run<SharedPages>, at: usize) {
+        self.sregs.store(self.cpu.cpu(), page, at);
     }
 
     /// What `KVM_SET_SREGS` does. Nothing is changed where it fails.
@@ -256,7 +308,7 @@ fn set(vcpu: &Arc<Vcpu>, call: &Call<'_>) -> Result<i64, Errno> {
 }
 
 fn get2(vcpu: &Arc<Vcpu>, call: &Call<'_>) -> Result<i64, Errno> {
-    let state = vcpu.x86()?;
+    let mut state = vcpu.x86()?;
     let sregs = state.sregs();
     let mut result = kvm_sregs2 {
         cs: sregs.cs,
