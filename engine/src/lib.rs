@@ -24,6 +24,7 @@ pub mod compile;
 pub mod cpu;
 pub mod emit;
 pub mod float;
+pub mod ieee;
 mod interp;
 pub mod ir;
 mod region;

@@ -1,7 +1,8 @@
 //! Arithmetic: addition to fused multiply-add.
 
-use super::round::{Kind, Real, product};
+use super::round::Kind;
 use super::{Float, Fp, Rounding, fpsr};
+use understudy_engine::ieee::Real;
 
 impl Fp {
     /// "FPAdd": `a + b`.
@@ -98,7 +99,7 @@ impl Fp {
             (true, _) => F::infinity(x.sign),
             (_, true) => F::infinity(y.sign),
             _ if x.is_zero() && y.is_zero() && x.sign == y.sign => F::zero(x.sign),
-            _ => self.round_sum(x.real().add(y.real())),
+            _ => self.round_sum(x.real().sum(y.real())),
         }
     }
 
@@ -113,7 +114,7 @@ impl Fp {
             (true, true) => self.invalid(),
             (true, false) => F::infinity(sign),
             (false, true) => F::zero(sign),
-            (false, false) => self.round(product(x, y)),
+            (false, false) => self.round(x.real().product(y.real())),
         }
     }
 
@@ -202,33 +203,18 @@ impl Fp {
         if z.is_zero() && (x.is_zero() || y.is_zero()) && z.sign == sign {
             return F::zero(sign);
         }
-        self.round_sum(z.real().add(product(x, y)))
+        self.round_sum(z.real().sum(x.real().product(y.real())))
     }
 
     /// "FPRecipStepFused": `2.0 - a * b`, rounded once; FRECPS.
     pub fn recip_step_fused<F: Float>(&mut self, a: F, b: F) -> F {
-        self.step_fused(
-            a,
-            b,
-            F::two(false),
-            Real {
-                sign: false,
-                mant: 2,
-                exp: 0,
-                sticky: false,
-            },
-            0,
-        )
+        let two = Real::exact(false, 2, 0);
+        self.step_fused(a, b, F::two(false), two, 0)
     }
 
     /// "FPRSqrtStepFused": `(3.0 - a * b) / 2.0`, rounded once; FRSQRTS.
     pub fn rsqrt_step_fused<F: Float>(&mut self, a: F, b: F) -> F {
-        let three = Real {
-            sign: false,
-            mant: 3,
-            exp: 0,
-            sticky: false,
-        };
+        let three = Real::exact(false, 3, 0);
         self.step_fused(a, b, F::one_point_five(false), three, 1)
     }
 
@@ -250,7 +236,7 @@ impl Fp {
             (true, true) => undefined,
             (true, false) => F::infinity(x.sign != y.sign),
             _ => {
-                let sum = constant.add(product(x, y));
+                let sum = constant.sum(x.real().product(y.real()));
                 self.round_sum(Real {
                     exp: sum.exp - halvings,
                     ..sum

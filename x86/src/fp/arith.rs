@@ -1,7 +1,7 @@
 //! Sums, products, quotients, roots, and the fused multiply-add.
 
-use super::round::{Real, product};
 use super::{Env, Float, IE, ZE};
+use understudy_engine::ieee::Real;
 
 impl Env {
     /// `a + b`.
@@ -81,7 +81,7 @@ impl Env {
             (true, _) => F::infinity(x.sign),
             (_, true) => F::infinity(y.sign),
             _ if x.is_zero() && y.is_zero() && x.sign == y.sign => F::zero(x.sign),
-            _ => self.round_sum(x.real().add(y.real())),
+            _ => self.round_sum(x.real().sum(y.real())),
         }
     }
 
@@ -110,7 +110,7 @@ impl Env {
         } else if zero {
             F::zero(sign)
         } else {
-            self.round(product(&x, &y))
+            self.round(x.real().product(y.real()))
         }
     }
 
@@ -199,7 +199,7 @@ impl Env {
         if z.is_zero() && zero && z.sign == sign {
             return F::zero(sign);
         }
-        self.round_sum(product(&x, &y).add(z.real()))
+        self.round_sum(x.real().product(y.real()).sum(z.real()))
     }
 }
 

@@ -18,7 +18,7 @@ use super::{Env, PE, Rounding};
 
 #[inline(always)]
 fn to_nearest(env: &Env) -> bool {
-    matches!(env.rounding, Rounding::Nearest)
+    matches!(env.rounding, Rounding::TieEven)
 }
 
 #[inline(always)]
