@@ -136,18 +136,7 @@ impl Fp {
         if x.is_zero() || y.is_inf() {
             return F::zero(sign);
         }
-        // A dividend of 127 or 128 bits over a divisor of 64: a quotient of at least 63 bits.
-        let up = x.mant.leading_zeros() + 64;
-        let dividend = u128::from(x.mant) << up;
-        let by = y.mant.leading_zeros();
-        let divisor = u128::from(y.mant << by);
-        let value = Real {
-            sign,
-            mant: dividend / divisor,
-            exp: x.exp - up as i32 - (y.exp - by as i32),
-            sticky: dividend % divisor != 0,
-        };
-        self.round(value)
+        self.round(x.real().quotient(y.real()))
     }
 
     pub(super) fn soft_sqrt<F: Float>(&mut self, a: F) -> F {
@@ -164,20 +153,7 @@ impl Fp {
         if x.is_inf() {
             return F::infinity(false);
         }
-        // A square of 127 or 128 bits with an even exponent: a root of 64 bits.
-        let mut up = x.mant.leading_zeros() + 64;
-        if (x.exp - up as i32) % 2 != 0 {
-            up -= 1;
-        }
-        let square = u128::from(x.mant) << up;
-        let root = square.isqrt();
-        let value = Real {
-            sign: false,
-            mant: root,
-            exp: (x.exp - up as i32) / 2,
-            sticky: root * root != square,
-        };
-        self.round(value)
+        self.round(x.real().square_root())
     }
 
     pub(super) fn soft_mul_add<F: Float>(&mut self, addend: F, a: F, b: F) -> F {

@@ -177,4 +177,62 @@ impl Real {
             self.exp + other.exp,
         )
     }
+
+    /// The quotient of two exact numbers other than zero, of 64 bits at most, to 66 bits or more.
+    #[inline]
+    pub fn quotient(self, by: Real) -> Real {
+        let up = self.mant.leading_zeros();
+        let dividend = self.mant << up;
+        let (mut mant, mut rest) = (dividend / by.mant, dividend % by.mant);
+        let mut exp = self.exp - up as i32 - by.exp;
+        // 128 bits over more than 62 may have given 64 or 65 only.
+        if mant >> 65 == 0 {
+            rest <<= 32;
+            mant = (mant << 32) + rest / by.mant;
+            rest %= by.mant;
+            exp -= 32;
+        }
+        Real {
+            sign: self.sign != by.sign,
+            mant,
+            exp,
+            sticky: rest != 0,
+        }
+    }
+
+    /// The root of an exact positive number of 64 bits at most, to 80 bits or more.
+    #[inline]
+    pub fn square_root(self) -> Real {
+        // A square of 127 or 128 bits with an even exponent has a root of 64 bits; 32 more follow from
+        // what is left, as (r + d)^2 = r^2 + 2 r d + d^2.
+        let mut up = self.mant.leading_zeros();
+        if (self.exp - up as i32) % 2 != 0 {
+            up -= 1;
+        }
+        let square = self.mant << up;
+        let root = square.isqrt();
+        let rest = square - root * root;
+        // rest <= 2 * root, so that d < 2^32 or so, to be corrected downwards by one or two.
+        let mut more = ((rest << 32) / (2 * root)).min((1 << 32) - 1);
+        let mut left;
+        loop {
+            // rest * 2^64 - (2 * root * 2^32 * more + more^2), in two parts.
+            let taken = 2 * root * more;
+            let high = (rest << 32).checked_sub(taken);
+            left = high.and_then(|high| {
+                // high < 2 * root + something: below 2^67, so that this fits.
+                (high << 32).checked_sub(more * more)
+            });
+            if left.is_some() {
+                break;
+            }
+            more -= 1;
+        }
+        Real {
+            sign: false,
+            mant: root << 32 | more,
+            exp: (self.exp - up as i32) / 2 - 32,
+            sticky: left != Some(0),
+        }
+    }
 }

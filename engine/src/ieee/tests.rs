@@ -132,4 +132,35 @@ proptest! {
         let expected = (mant >> shift, rest(mant % whole, whole));
         prop_assert_eq!(Real::exact(false, mant, -7).in_units(shift as i32 - 7), expected);
     }
+
+    #[test]
+    fn quotients_to_enough_bits(
+        a in 1..=u64::MAX, b in 1..=u64::MAX, fewer in 0u32..64, up in -40i32..40,
+    ) {
+        let (a, b) = (u128::from(a), u128::from((b >> fewer).max(1)));
+        let quotient = Real::exact(true, a, up).quotient(Real::exact(false, b, -3));
+        prop_assert!(quotient.sign && quotient.mant >> 65 != 0);
+        let expected = ((a << 60) / b, rest((a << 60) % b, b));
+        prop_assert_eq!(quotient.in_units(up + 3 - 60), expected);
+    }
+
+    #[test]
+    fn roots_to_enough_bits(a in 1..=u64::MAX, fewer in 0u32..64, squared: bool) {
+        let a = u128::from((a >> fewer).max(1));
+        let a = if squared { a.isqrt().pow(2) } else { a };
+        for exp in [-11, -10, 0, 7] {
+            let root = Real::exact(false, a, exp).square_root();
+            prop_assert!(!root.sign && root.mant >> 79 != 0);
+            // An odd exponent leaves a two to the number.
+            let square = a << 60 << (exp & 1);
+            let (int, left) = (square.isqrt(), square - square.isqrt().pow(2));
+            // The square of a whole and a half is no integer.
+            let expected = match left {
+                0 => Rest::Zero,
+                _ if left <= int => Rest::BelowHalf,
+                _ => Rest::AboveHalf,
+            };
+            prop_assert_eq!(root.in_units(exp.div_euclid(2) - 30), (int, expected));
+        }
+    }
 }
