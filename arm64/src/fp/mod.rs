@@ -15,7 +15,8 @@
 //!
 //! `unpack` and `round` are in `round.rs`, and everything else is exact integer arithmetic between
 //! them, most of it [`understudy_engine::ieee`]'s. Where the host's own `f32` and `f64` provably give
-//! the same bits and flags they are used instead (module `host`); the tests run both ways and compare.
+//! the same bits and flags they are used instead ([`understudy_engine::ieee::host`]); the tests run both
+//! ways and compare.
 //!
 //! What is not here, because the modelled processors lack it: trapped exceptions (FPCR.IOE and its
 //! fellows are RAZ/WI), FEAT_AFP, FEAT_EBF16.
@@ -26,7 +27,6 @@ mod compare;
 mod convert;
 mod estimate;
 mod format;
-mod host;
 mod round;
 
 #[cfg(test)]

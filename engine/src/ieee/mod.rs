@@ -7,11 +7,14 @@
 //!                denormals, NaNs      products ...     Rounding     overflow, flags
 //! ```
 //!
+//! Where the host's own arithmetic provably gives the same it is had first ([`host`]).
+//!
 //! Formats, the choice among NaNs, flushing of denormals and exceptions are the architecture's own: the
 //! standard leaves them open, or the architecture has modes that it does not know.
 
 #![forbid(unsafe_code)]
 
+pub mod host;
 mod real;
 
 #[cfg(test)]

@@ -14,8 +14,8 @@
 //! `round.rs` has the two ends, everything else is exact integer arithmetic between them, most of it
 //! [`understudy_engine::ieee`]'s, but for the x87's transcendental functions, which are series of 128
 //! bits (`transcendental.rs`). Where the host's own `f32` and `f64` provably give the same bits and
-//! flags they are used instead (`host.rs`); the tests run both, and the host's SSE and x87 units beside
-//! them.
+//! flags they are used instead ([`understudy_engine::ieee::host`]); the tests run both, and the host's
+//! SSE and x87 units beside them.
 //!
 //! **Exceptions that are not masked.** An operation always gives a value. The caller asks
 //! [`Env::unmasked`]: after an SSE operation nothing is written then; after one of the x87 it depends
@@ -25,7 +25,6 @@ mod arith;
 mod compare;
 mod convert;
 mod format;
-mod host;
 mod round;
 mod transcendental;
 mod wide;
