@@ -12,9 +12,11 @@
 //!        semantics over Emit ─► IR ─► Cranelift
 //! ```
 //!
-//! The engine knows no architecture ([`arch::Arch`] is what one must provide) and no KVM.
+//! The engine knows no architecture ([`arch::Arch`] is what one must provide) and no KVM. What standards
+//! define for all of them is here, too: arithmetic ([`ieee`]) and ciphers ([`aes`], [`gf256`]).
 
 pub mod access;
+pub mod aes;
 pub mod arch;
 pub mod block;
 pub mod bus;
@@ -24,6 +26,8 @@ pub mod compile;
 pub mod cpu;
 pub mod emit;
 pub mod float;
+pub mod gf256;
+pub mod ieee;
 mod interp;
 pub mod ir;
 pub mod peers;

@@ -1,123 +1,32 @@
-//! AESE, AESD, AESMC, AESIMC: the steps of FIPS 197 on a state whose byte `r + 4c` is row r of
-//! column c.
+//! AESE, AESD, AESMC, AESIMC: the steps of FIPS 197, a half of a round each.
 
 use crate::simd::Operands;
-
-/// The product in GF(2^8) modulo x^8 + x^4 + x^3 + x + 1.
-const fn gf_mul(a: u8, b: u8) -> u8 {
-    let (mut product, mut a, mut bit) = (0, a, 0);
-    while bit < 8 {
-        if b >> bit & 1 == 1 {
-            product ^= a;
-        }
-        a = (a << 1) ^ if a >> 7 == 1 { 0x1b } else { 0 };
-        bit += 1;
-    }
-    product
-}
-
-/// SubBytes of one byte: the inverse in GF(2^8), then the affine map.
-const fn sub_byte(x: u8) -> u8 {
-    // x^254 is the inverse (and 0 for 0): the product of x^2, x^4 ... x^128.
-    let (mut inverse, mut power, mut i) = (1, x, 1);
-    while i < 8 {
-        power = gf_mul(power, power);
-        inverse = gf_mul(inverse, power);
-        i += 1;
-    }
-    inverse
-        ^ inverse.rotate_left(1)
-        ^ inverse.rotate_left(2)
-        ^ inverse.rotate_left(3)
-        ^ inverse.rotate_left(4)
-        ^ 0x63
-}
-
-const SBOX: [u8; 256] = {
-    let mut table = [0; 256];
-    let mut i = 0;
-    while i < 256 {
-        table[i] = sub_byte(i as u8);
-        i += 1;
-    }
-    table
-};
-
-const INVERSE_SBOX: [u8; 256] = {
-    let mut table = [0; 256];
-    let mut i = 0;
-    while i < 256 {
-        table[SBOX[i] as usize] = i as u8;
-        i += 1;
-    }
-    table
-};
-
-/// One column times a circulant matrix whose first column is `factors`, as a table by the byte's
-/// value, for row 0; the other rows' are rotations of it.
-const fn columns(factors: [u8; 4]) -> [u32; 256] {
-    let mut table = [0; 256];
-    let mut i = 0;
-    while i < 256 {
-        let x = i as u8;
-        table[i] = u32::from_le_bytes([
-            gf_mul(x, factors[0]),
-            gf_mul(x, factors[1]),
-            gf_mul(x, factors[2]),
-            gf_mul(x, factors[3]),
-        ]);
-        i += 1;
-    }
-    table
-}
-
-static MIX: [u32; 256] = columns([2, 1, 1, 3]);
-static INVERSE_MIX: [u32; 256] = columns([14, 9, 13, 11]);
-
-/// Moves row r by `r * by` columns to the left, and substitutes each byte.
-fn shift_rows_and_sub(state: u128, by: usize, table: &[u8; 256]) -> u128 {
-    let state = state.to_le_bytes();
-    u128::from_le_bytes(std::array::from_fn(|i| {
-        let (row, column) = (i % 4, i / 4);
-        table[usize::from(state[row + 4 * ((column + by * row) % 4)])]
-    }))
-}
-
-fn mix(state: u128, table: &[u32; 256]) -> u128 {
-    let mut mixed = 0;
-    for column in (0..4).rev() {
-        let bytes = ((state >> (32 * column)) as u32).to_le_bytes();
-        let sum = (0..4).fold(0, |sum, row| {
-            sum ^ table[usize::from(bytes[row])].rotate_left(8 * row as u32)
-        });
-        mixed = mixed << 32 | u128::from(sum);
-    }
-    mixed
-}
+use understudy_engine::aes;
 
 /// AESE: AddRoundKey (`d ^ n`), ShiftRows, SubBytes.
 pub fn aese(o: &mut Operands) -> u128 {
-    shift_rows_and_sub(o.d ^ o.n, 1, &SBOX)
+    aes::sub_bytes_shift_rows(o.d ^ o.n)
 }
 
 /// AESD: AddRoundKey (`d ^ n`), InvShiftRows, InvSubBytes.
 pub fn aesd(o: &mut Operands) -> u128 {
-    shift_rows_and_sub(o.d ^ o.n, 3, &INVERSE_SBOX)
+    aes::inverse_sub_bytes_shift_rows(o.d ^ o.n)
 }
 
 /// AESMC: MixColumns of `n`.
 pub fn aesmc(o: &mut Operands) -> u128 {
-    mix(o.n, &MIX)
+    aes::mix_columns(o.n)
 }
 
 /// AESIMC: InvMixColumns of `n`.
 pub fn aesimc(o: &mut Operands) -> u128 {
-    mix(o.n, &INVERSE_MIX)
+    aes::inverse_mix_columns(o.n)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use understudy_engine::gf256;
 
     fn run(f: fn(&mut Operands) -> u128, d: u128, n: u128) -> u128 {
         f(&mut Operands {
@@ -135,9 +44,9 @@ mod tests {
             let mut word: [u8; 4] = words[i - 1];
             if i % 4 == 0 {
                 word.rotate_left(1);
-                word = word.map(|b| SBOX[usize::from(b)]);
+                word = aes::sub_word(u32::from_le_bytes(word)).to_le_bytes();
                 word[0] ^= rcon;
-                rcon = gf_mul(rcon, 2);
+                rcon = gf256::multiply(rcon, 2, aes::POLYNOMIAL);
             }
             words.push(std::array::from_fn(|b| word[b] ^ words[i - 4][b]));
         }
@@ -166,11 +75,5 @@ mod tests {
             state = run(aesd, run(aesimc, 0, state), run(aesimc, 0, *key));
         }
         assert_eq!(state ^ keys[0], plain);
-    }
-
-    #[test]
-    fn substitution_boxes() {
-        assert_eq!((SBOX[0], SBOX[0x53], SBOX[0xff]), (0x63, 0xed, 0x16));
-        assert!((0..=255u8).all(|x| INVERSE_SBOX[usize::from(SBOX[usize::from(x)])] == x));
     }
 }

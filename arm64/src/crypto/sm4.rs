@@ -1,19 +1,10 @@
 //! SM4E, SM4EKEY: four rounds of GB/T 32907-2016's SM4, of a block and of its key schedule.
 
 use crate::simd::{Lane, Operands};
+use understudy_engine::gf256;
 
-/// The product in GF(2^8) modulo x^8 + x^7 + x^6 + x^5 + x^4 + x^2 + 1.
-const fn gf_mul(a: u8, b: u8) -> u8 {
-    let (mut product, mut a, mut bit) = (0, a, 0);
-    while bit < 8 {
-        if b >> bit & 1 == 1 {
-            product ^= a;
-        }
-        a = (a << 1) ^ if a >> 7 == 1 { 0xf5 } else { 0 };
-        bit += 1;
-    }
-    product
-}
+/// The field's polynomial, x^8 + x^7 + x^6 + x^5 + x^4 + x^2 + 1, without x^8.
+const POLYNOMIAL: u8 = 0xf5;
 
 /// The affine map before and after the inversion.
 const fn affine(x: u8) -> u8 {
@@ -26,14 +17,7 @@ const SBOX: [u8; 256] = {
     let mut i = 0;
     while i < 256 {
         let x = affine(i as u8);
-        // x^254 is the inverse (and 0 for 0): the product of x^2, x^4 ... x^128.
-        let (mut inverse, mut power, mut bit) = (1, x, 1);
-        while bit < 8 {
-            power = gf_mul(power, power);
-            inverse = gf_mul(inverse, power);
-            bit += 1;
-        }
-        table[i] = affine(inverse);
+        table[i] = affine(gf256::invert(x, POLYNOMIAL));
         i += 1;
     }
     table

@@ -1,7 +1,8 @@
 //! Arithmetic: addition to fused multiply-add.
 
-use super::round::{Kind, Real, product};
+use super::round::Kind;
 use super::{Float, Fp, Rounding, fpsr};
+use understudy_engine::ieee::Real;
 
 impl Fp {
     /// "FPAdd": `a + b`.
@@ -98,7 +99,7 @@ impl Fp {
             (true, _) => F::infinity(x.sign),
             (_, true) => F::infinity(y.sign),
             _ if x.is_zero() && y.is_zero() && x.sign == y.sign => F::zero(x.sign),
-            _ => self.round_sum(x.real().add(y.real())),
+            _ => self.round_sum(x.real().sum(y.real())),
         }
     }
 
@@ -113,7 +114,7 @@ impl Fp {
             (true, true) => self.invalid(),
             (true, false) => F::infinity(sign),
             (false, true) => F::zero(sign),
-            (false, false) => self.round(product(x, y)),
+            (false, false) => self.round(x.real().product(y.real())),
         }
     }
 
@@ -135,18 +136,7 @@ impl Fp {
         if x.is_zero() || y.is_inf() {
             return F::zero(sign);
         }
-        // A dividend of 127 or 128 bits over a divisor of 64: a quotient of at least 63 bits.
-        let up = x.mant.leading_zeros() + 64;
-        let dividend = u128::from(x.mant) << up;
-        let by = y.mant.leading_zeros();
-        let divisor = u128::from(y.mant << by);
-        let value = Real {
-            sign,
-            mant: dividend / divisor,
-            exp: x.exp - up as i32 - (y.exp - by as i32),
-            sticky: dividend % divisor != 0,
-        };
-        self.round(value)
+        self.round(x.real().quotient(y.real()))
     }
 
     pub(super) fn soft_sqrt<F: Float>(&mut self, a: F) -> F {
@@ -163,20 +153,7 @@ impl Fp {
         if x.is_inf() {
             return F::infinity(false);
         }
-        // A square of 127 or 128 bits with an even exponent: a root of 64 bits.
-        let mut up = x.mant.leading_zeros() + 64;
-        if (x.exp - up as i32) % 2 != 0 {
-            up -= 1;
-        }
-        let square = u128::from(x.mant) << up;
-        let root = square.isqrt();
-        let value = Real {
-            sign: false,
-            mant: root,
-            exp: (x.exp - up as i32) / 2,
-            sticky: root * root != square,
-        };
-        self.round(value)
+        self.round(x.real().square_root())
     }
 
     pub(super) fn soft_mul_add<F: Float>(&mut self, addend: F, a: F, b: F) -> F {
@@ -202,33 +179,18 @@ impl Fp {
         if z.is_zero() && (x.is_zero() || y.is_zero()) && z.sign == sign {
             return F::zero(sign);
         }
-        self.round_sum(z.real().add(product(x, y)))
+        self.round_sum(z.real().sum(x.real().product(y.real())))
     }
 
     /// "FPRecipStepFused": `2.0 - a * b`, rounded once; FRECPS.
     pub fn recip_step_fused<F: Float>(&mut self, a: F, b: F) -> F {
-        self.step_fused(
-            a,
-            b,
-            F::two(false),
-            Real {
-                sign: false,
-                mant: 2,
-                exp: 0,
-                sticky: false,
-            },
-            0,
-        )
+        let two = Real::exact(false, 2, 0);
+        self.step_fused(a, b, F::two(false), two, 0)
     }
 
     /// "FPRSqrtStepFused": `(3.0 - a * b) / 2.0`, rounded once; FRSQRTS.
     pub fn rsqrt_step_fused<F: Float>(&mut self, a: F, b: F) -> F {
-        let three = Real {
-            sign: false,
-            mant: 3,
-            exp: 0,
-            sticky: false,
-        };
+        let three = Real::exact(false, 3, 0);
         self.step_fused(a, b, F::one_point_five(false), three, 1)
     }
 
@@ -250,7 +212,7 @@ impl Fp {
             (true, true) => undefined,
             (true, false) => F::infinity(x.sign != y.sign),
             _ => {
-                let sum = constant.add(product(x, y));
+                let sum = constant.sum(x.real().product(y.real()));
                 self.round_sum(Real {
                     exp: sum.exp - halvings,
                     ..sum

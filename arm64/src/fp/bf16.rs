@@ -9,8 +9,8 @@
 //! infinity, and a sum of exactly zero is positive unless both terms are negative zeros. FPCR is not
 //! looked at, and FPSR not changed.
 
-use super::round::{Real, product};
 use super::{Float, Fp, Rounding, fpcr, fpsr};
+use understudy_engine::ieee::Real;
 
 /// A BFloat16 value. Conversions to it obey FPCR as those to singles do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +64,7 @@ fn mul(a: Bf16, b: Bf16) -> u32 {
         (true, true) => u32::default_nan(),
         (true, false) => u32::infinity(sign),
         (false, true) => u32::zero(sign),
-        (false, false) => round(product(x, y)),
+        (false, false) => round(x.real().product(y.real())),
     }
 }
 
@@ -81,7 +81,7 @@ fn add(a: u32, b: u32) -> u32 {
         (_, true) => u32::infinity(y.sign),
         _ if x.is_zero() && y.is_zero() => u32::zero(x.sign && y.sign),
         _ => {
-            let sum = x.real().add(y.real());
+            let sum = x.real().sum(y.real());
             if sum.mant == 0 {
                 u32::zero(false)
             } else {

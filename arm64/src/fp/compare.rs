@@ -3,32 +3,7 @@
 use core::cmp::Ordering;
 
 use super::round::{Kind, Unpacked};
-use super::{Float, Fp, Rounding, fpsr};
-
-/// The outcome of "FPCompare".
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Comparison {
-    /// The first operand is less.
-    Less,
-    /// The operands are equal; so are zeros of either sign.
-    Equal,
-    /// The first operand is greater.
-    Greater,
-    /// An operand is a NaN.
-    Unordered,
-}
-
-impl Comparison {
-    /// The condition flags that FCMP sets, `N:Z:C:V` in bits 3 to 0.
-    pub fn nzcv(self) -> u32 {
-        match self {
-            Comparison::Less => 0b1000,
-            Comparison::Equal => 0b0110,
-            Comparison::Greater => 0b0010,
-            Comparison::Unordered => 0b0011,
-        }
-    }
-}
+use super::{Comparison, Float, Fp, Rounding, fpsr};
 
 /// Order two operands that are no NaNs.
 fn order(x: &Unpacked, y: &Unpacked) -> Ordering {
@@ -63,11 +38,7 @@ impl Fp {
             }
             return Comparison::Unordered;
         }
-        match order(&x, &y) {
-            Ordering::Less => Comparison::Less,
-            Ordering::Equal => Comparison::Equal,
-            Ordering::Greater => Comparison::Greater,
-        }
+        order(&x, &y).into()
     }
 
     /// "FPCompareEQ": quiet NaNs compare silently.

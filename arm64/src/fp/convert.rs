@@ -1,7 +1,8 @@
 //! Conversions: between formats, to and from integers and fixed point, to integral values.
 
-use super::round::{Kind, Real, shift_out};
+use super::round::Kind;
 use super::{Float, Fp, Rounding, fpcr, fpsr};
+use understudy_engine::ieee::Real;
 
 impl Fp {
     /// "FPConvert": from format `A` to format `B`, in FPCR's rounding mode.
@@ -49,7 +50,7 @@ impl Fp {
             Kind::Zero => F::zero(x.sign),
             Kind::Number if x.exp >= 0 => op,
             Kind::Number => {
-                let (mut int, rest) = shift_out(x.mant.into(), false, x.exp.unsigned_abs());
+                let (mut int, rest) = x.real().in_units(0);
                 int += u128::from(rest.rounds_up(rounding, x.sign, int));
                 if exact && rest.inexact() {
                     self.raise(fpsr::IXC);
@@ -57,13 +58,7 @@ impl Fp {
                 if int == 0 {
                     return F::zero(x.sign);
                 }
-                let value = Real {
-                    sign: x.sign,
-                    mant: int,
-                    exp: 0,
-                    sticky: false,
-                };
-                self.round_in(value, Rounding::Zero)
+                self.round_in(Real::exact(x.sign, int, 0), Rounding::Zero)
             }
         }
     }
@@ -97,12 +92,8 @@ impl Fp {
             }
             Kind::Zero => (0, op == 0),
             Kind::Number => {
-                let (int, rest) = if x.exp >= 0 {
-                    // Beyond 32 places to the left, no bit is left of the 32.
-                    shift_out(u128::from(x.mant) << x.exp.min(64), false, 0)
-                } else {
-                    shift_out(x.mant.into(), false, x.exp.unsigned_abs())
-                };
+                // However large it is: of a multiple of 2^32, no bit is left.
+                let (int, rest) = x.real().in_units(0);
                 let limit = (1 << 31) - u128::from(!x.sign);
                 let fits = int <= limit;
                 if !fits {
@@ -154,14 +145,7 @@ impl Fp {
                 signed(limit)
             }
             Kind::Number => {
-                let exp = x.exp + fbits as i32;
-                let mant = u128::from(x.mant);
-                // Beyond 64 places to the left nothing fits.
-                let (int, rest) = if exp >= 0 {
-                    shift_out(mant << exp.min(64), false, 0)
-                } else {
-                    shift_out(mant, false, exp.unsigned_abs())
-                };
+                let (int, rest) = x.real().in_units(-(fbits as i32));
                 let int = int + u128::from(rest.rounds_up(rounding, x.sign, int));
                 if int > u128::from(limit) {
                     self.raise(fpsr::IOC);
@@ -195,12 +179,7 @@ impl Fp {
         if magnitude == 0 {
             return F::zero(false);
         }
-        let value = Real {
-            sign,
-            mant: magnitude.into(),
-            exp: -(fbits as i32),
-            sticky: false,
-        };
+        let value = Real::exact(sign, magnitude.into(), -(fbits as i32));
         self.round_in(value, rounding)
     }
 }

@@ -1,6 +1,6 @@
 //! Reciprocal and reciprocal square root estimates: the results are defined to the bit.
 
-use super::round::{Kind, overflows_to_infinity};
+use super::round::Kind;
 use super::{Float, Fp, fpsr};
 use crate::simd::estimate::{recip_estimate, recip_sqrt_estimate};
 
@@ -17,11 +17,11 @@ impl Fp {
             }
             Kind::Number => {}
         }
-        let exponent = x.exp + 63 - x.mant.leading_zeros() as i32;
+        let exponent = x.real().exponent();
         // Below 2^(MIN_EXP - 2), the reciprocal is beyond every normal number.
         if exponent < F::MIN_EXP - 2 {
             self.raise(fpsr::OFC | fpsr::IXC);
-            return if overflows_to_infinity(self.rounding_mode(), x.sign) {
+            return if self.rounding_mode().overflows_to_infinity(x.sign) {
                 F::infinity(x.sign)
             } else {
                 F::max_normal(x.sign)

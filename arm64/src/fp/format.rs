@@ -2,7 +2,8 @@
 
 use core::fmt::Debug;
 
-use super::{Fp, host};
+use super::{Fp, fpcr, fpsr};
+use understudy_engine::ieee::host;
 
 /// A floating-point format whose values are held as their bit patterns.
 ///
@@ -112,6 +113,53 @@ pub trait Float: Copy + Eq + Debug + Send + Sync + 'static {
     }
 }
 
+/// Asks the host, if FPCR rounds as it does: whether IXC is set already. FZ, DN and AHP have no bearing
+/// on the operands that it takes and the results that it gives.
+#[inline(always)]
+fn ask_host(fp: &Fp) -> Option<bool> {
+    (fp.fpcr & fpcr::RMODE == 0).then_some(fp.fpsr & fpsr::IXC != 0)
+}
+
+/// Takes the host's answer.
+#[inline(always)]
+fn take<F>(fp: &mut Fp, (result, inexact): (F, bool)) -> Option<F> {
+    if inexact {
+        fp.fpsr |= fpsr::IXC;
+    }
+    Some(result)
+}
+
+/// The operations that the host has. No closures: they might not be inlined.
+macro_rules! host {
+    ($add:ident, $mul:ident, $div:ident, $sqrt:ident, $mul_add:ident) => {
+        #[inline(always)]
+        fn host_add(fp: &mut Fp, a: Self, b: Self) -> Option<Self> {
+            let known = ask_host(fp)?;
+            take(fp, host::$add(a, b, known)?)
+        }
+        #[inline(always)]
+        fn host_mul(fp: &mut Fp, a: Self, b: Self) -> Option<Self> {
+            let known = ask_host(fp)?;
+            take(fp, host::$mul(a, b, known)?)
+        }
+        #[inline(always)]
+        fn host_div(fp: &mut Fp, a: Self, b: Self) -> Option<Self> {
+            let known = ask_host(fp)?;
+            take(fp, host::$div(a, b, known)?)
+        }
+        #[inline(always)]
+        fn host_sqrt(fp: &mut Fp, a: Self) -> Option<Self> {
+            let known = ask_host(fp)?;
+            take(fp, host::$sqrt(a, known)?)
+        }
+        #[inline(always)]
+        fn host_mul_add(fp: &mut Fp, addend: Self, a: Self, b: Self) -> Option<Self> {
+            let known = ask_host(fp)?;
+            take(fp, host::$mul_add(a, b, addend, known)?)
+        }
+    };
+}
+
 impl Float for u16 {
     const BITS: u32 = 16;
     const FRAC: u32 = 10;
@@ -133,26 +181,7 @@ impl Float for u32 {
     fn from_bits(bits: u64) -> u32 {
         bits as u32
     }
-    #[inline]
-    fn host_add(fp: &mut Fp, a: u32, b: u32) -> Option<u32> {
-        host::add32(fp, a, b)
-    }
-    #[inline]
-    fn host_mul(fp: &mut Fp, a: u32, b: u32) -> Option<u32> {
-        host::mul32(fp, a, b)
-    }
-    #[inline]
-    fn host_div(fp: &mut Fp, a: u32, b: u32) -> Option<u32> {
-        host::div32(fp, a, b)
-    }
-    #[inline]
-    fn host_sqrt(fp: &mut Fp, a: u32) -> Option<u32> {
-        host::sqrt32(fp, a)
-    }
-    #[inline]
-    fn host_mul_add(fp: &mut Fp, addend: u32, a: u32, b: u32) -> Option<u32> {
-        host::mul_add32(fp, addend, a, b)
-    }
+    host!(add32, mul32, div32, sqrt32, mul_add32);
 }
 
 impl Float for u64 {
@@ -164,24 +193,5 @@ impl Float for u64 {
     fn from_bits(bits: u64) -> u64 {
         bits
     }
-    #[inline]
-    fn host_add(fp: &mut Fp, a: u64, b: u64) -> Option<u64> {
-        host::add64(fp, a, b)
-    }
-    #[inline]
-    fn host_mul(fp: &mut Fp, a: u64, b: u64) -> Option<u64> {
-        host::mul64(fp, a, b)
-    }
-    #[inline]
-    fn host_div(fp: &mut Fp, a: u64, b: u64) -> Option<u64> {
-        host::div64(fp, a, b)
-    }
-    #[inline]
-    fn host_sqrt(fp: &mut Fp, a: u64) -> Option<u64> {
-        host::sqrt64(fp, a)
-    }
-    #[inline]
-    fn host_mul_add(fp: &mut Fp, addend: u64, a: u64, b: u64) -> Option<u64> {
-        host::mul_add64(fp, addend, a, b)
-    }
+    host!(add64, mul64, div64, sqrt64, mul_add64);
 }

@@ -14,8 +14,9 @@
 //! ```
 //!
 //! `unpack` and `round` are in `round.rs`, and everything else is exact integer arithmetic between
-//! them. Where the host's own `f32` and `f64` provably give the same bits and flags they are used
-//! instead (module `host`); the tests run both ways and compare.
+//! them, most of it [`understudy_engine::ieee`]'s. Where the host's own `f32` and `f64` provably give
+//! the same bits and flags they are used instead ([`understudy_engine::ieee::host`]); the tests run both
+//! ways and compare.
 //!
 //! What is not here, because the modelled processors lack it: trapped exceptions (FPCR.IOE and its
 //! fellows are RAZ/WI), FEAT_AFP, FEAT_EBF16.
@@ -26,14 +27,13 @@ mod compare;
 mod convert;
 mod estimate;
 mod format;
-mod host;
 mod round;
 
 #[cfg(test)]
 mod tests;
 
-pub use compare::Comparison;
 pub use format::Float;
+pub use understudy_engine::ieee::{Comparison, Rounding};
 
 /// Fields of FPCR (Arm ARM D19.2, "FPCR, Floating-point Control Register").
 pub mod fpcr {
@@ -75,23 +75,6 @@ pub mod fpsr {
     pub const NZCV: u32 = 0xf << 28;
     /// The bits that exist.
     pub const MASK: u32 = IOC | DZC | OFC | UFC | IXC | IDC | QC | NZCV;
-}
-
-/// How a result that is not representable is rounded: "FPRounding" of the Arm ARM.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rounding {
-    /// To nearest, a tie to the even neighbour.
-    TieEven,
-    /// Towards plus infinity.
-    PosInf,
-    /// Towards minus infinity.
-    NegInf,
-    /// Towards zero.
-    Zero,
-    /// To nearest, a tie away from zero. Only for integral results.
-    TieAway,
-    /// To odd ("von Neumann"): truncate, then set the lowest bit if that was inexact. FCVTXN.
-    Odd,
 }
 
 /// The floating-point registers that an operation depends on and changes.

@@ -1,6 +1,7 @@
 //! Unpacking, NaN processing and rounding: the two ends of every operation.
 
 use super::{Float, Fp, Rounding, fpcr, fpsr};
+use understudy_engine::ieee::Real;
 
 /// What kind of value an operand is: "FPType". `Nonzero` and `Denormal` are one here, since no
 /// operation tells them apart once flush-to-zero is done.
@@ -40,135 +41,7 @@ impl Unpacked {
     }
     /// The exact value of a number; zero for the other kinds.
     pub(super) fn real(&self) -> Real {
-        Real {
-            sign: self.sign,
-            mant: self.mant.into(),
-            exp: self.exp,
-            sticky: false,
-        }
-    }
-}
-
-/// A real number on its way to being rounded: magnitude `(mant + e) * 2^exp`, where `e` is zero,
-/// or anything strictly between 0 and 1 if `sticky`. A sticky number has at least 60 bits in
-/// `mant`, so that `e` lies below every format's rounding position.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Real {
-    pub sign: bool,
-    pub mant: u128,
-    pub exp: i32,
-    pub sticky: bool,
-}
-
-/// How much an integer part leaves behind: the pseudocode's "error", as far as rounding cares.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Rest {
-    Zero,
-    BelowHalf,
-    Half,
-    AboveHalf,
-}
-
-impl Rest {
-    pub(super) fn inexact(self) -> bool {
-        self != Rest::Zero
-    }
-    /// Whether a magnitude of integer part `int` and this rest is rounded up to `int + 1`.
-    pub(super) fn rounds_up(self, rounding: Rounding, sign: bool, int: u128) -> bool {
-        match rounding {
-            Rounding::TieEven => self == Rest::AboveHalf || self == Rest::Half && int & 1 == 1,
-            Rounding::TieAway => matches!(self, Rest::Half | Rest::AboveHalf),
-            Rounding::PosInf => self.inexact() && !sign,
-            Rounding::NegInf => self.inexact() && sign,
-            Rounding::Zero | Rounding::Odd => false,
-        }
-    }
-}
-
-/// The integer part of `(mant + e) / 2^shift` and what is left, for `e` as in [`Real`].
-pub(super) fn shift_out(mant: u128, sticky: bool, shift: u32) -> (u128, Rest) {
-    if shift == 0 {
-        return (mant, if sticky { Rest::BelowHalf } else { Rest::Zero });
-    }
-    let (int, low) = match shift {
-        1..=127 => (mant >> shift, mant & ((1 << shift) - 1)),
-        _ => (0, mant),
-    };
-    // Past 128 bits everything is below one half.
-    let half = if shift <= 128 {
-        1u128 << (shift - 1)
-    } else {
-        u128::MAX
-    };
-    let rest = match (low.cmp(&half), sticky) {
-        _ if low == 0 && !sticky => Rest::Zero,
-        _ if shift > 128 => Rest::BelowHalf,
-        (core::cmp::Ordering::Less, _) => Rest::BelowHalf,
-        (core::cmp::Ordering::Equal, false) => Rest::Half,
-        _ => Rest::AboveHalf,
-    };
-    (int, rest)
-}
-
-impl Real {
-    /// This number with the top set bit of `mant` at bit `top`; `mant` must be neither zero nor
-    /// above that bit already.
-    fn normalised(self, top: u32) -> Real {
-        let up = (top + 1).saturating_sub(128 - self.mant.leading_zeros());
-        Real {
-            mant: self.mant << up,
-            exp: self.exp - up as i32,
-            ..self
-        }
-    }
-
-    /// The exact sum of two exact numbers, of at most 110 bits each. A sum of zero has the sign of
-    /// no operand; see [`Fp::round_sum`].
-    pub(super) fn add(self, other: Real) -> Real {
-        if self.mant == 0 {
-            return other;
-        }
-        if other.mant == 0 {
-            return self;
-        }
-        // Both get their top bit at 125, with 15 or more zeros at the bottom. So wherever bits of
-        // the smaller are lost, the magnitudes differ by a factor of more than two, and the
-        // result keeps at least 124 bits.
-        let (a, b) = (self.normalised(125), other.normalised(125));
-        let (big, small) = if a.exp >= b.exp { (a, b) } else { (b, a) };
-        let (small_mant, rest) = shift_out(small.mant, false, big.exp.abs_diff(small.exp));
-        let sticky = rest.inexact();
-        if big.sign == small.sign {
-            Real {
-                mant: big.mant + small_mant,
-                sticky,
-                ..big
-            }
-        } else if small_mant > big.mant {
-            // Only with equal exponents, so without a rest.
-            Real {
-                mant: small_mant - big.mant,
-                exp: big.exp,
-                ..small
-            }
-        } else {
-            // big - (small + e) is (big - small - 1) + (1 - e).
-            Real {
-                mant: big.mant - small_mant - u128::from(sticky),
-                sticky,
-                ..big
-            }
-        }
-    }
-}
-
-/// The exact product of two numbers.
-pub(super) fn product(a: Unpacked, b: Unpacked) -> Real {
-    Real {
-        sign: a.sign != b.sign,
-        mant: u128::from(a.mant) * u128::from(b.mant),
-        exp: a.exp + b.exp,
-        sticky: false,
+        Real::exact(self.sign, self.mant.into(), self.exp)
     }
 }
 
@@ -298,13 +171,7 @@ impl Fp {
         flush: bool,
         alternative: bool,
     ) -> F {
-        let Real {
-            sign,
-            mant,
-            exp,
-            sticky,
-        } = value;
-        let exponent = exp + 127 - mant.leading_zeros() as i32;
+        let (sign, exponent) = (value.sign, value.exponent());
         let tiny = exponent < F::MIN_EXP;
         if flush && tiny {
             self.raise(fpsr::UFC);
@@ -312,11 +179,7 @@ impl Fp {
         }
         // The result's unit in the last place is 2^unit.
         let unit = exponent.max(F::MIN_EXP) - F::FRAC as i32;
-        let (mut int, rest) = if unit >= exp {
-            shift_out(mant, sticky, unit.abs_diff(exp))
-        } else {
-            (mant << unit.abs_diff(exp), Rest::Zero)
-        };
+        let (mut int, rest) = value.in_units(unit);
         if tiny && rest.inexact() {
             self.raise(fpsr::UFC);
         }
@@ -344,7 +207,7 @@ impl Fp {
                 return F::pack(sign, F::EXP_MAX, F::FRAC_MASK);
             }
             self.raise(fpsr::OFC | fpsr::IXC);
-            return if overflows_to_infinity(rounding, sign) {
+            return if rounding.overflows_to_infinity(sign) {
                 F::infinity(sign)
             } else {
                 F::max_normal(sign)
@@ -354,15 +217,5 @@ impl Fp {
             self.raise(fpsr::IXC);
         }
         F::from_bits(magnitude as u64 | if sign { F::SIGN } else { 0 })
-    }
-}
-
-/// Whether a number too large for its format becomes an infinity, rather than the largest number.
-pub(super) fn overflows_to_infinity(rounding: Rounding, sign: bool) -> bool {
-    match rounding {
-        Rounding::TieEven | Rounding::TieAway => true,
-        Rounding::PosInf => !sign,
-        Rounding::NegInf => sign,
-        Rounding::Zero | Rounding::Odd => false,
     }
 }

@@ -4,7 +4,7 @@
 use super::fp_lanes::*;
 use super::{Decoded, Operands, alu, fp_host};
 use crate::fp::bf16::Bf16;
-use crate::fp::{Float, Rounding};
+use crate::fp::{Comparison, Float, Rounding};
 use crate::regs::{self, v_high, v_low};
 use crate::simd::immediate::expand_fp;
 use crate::{Arm64, Cpu};
@@ -311,9 +311,18 @@ fn compared<F: Float>(cpu: &mut Cpu, [n, m, how, _]: [u64; 4]) -> Result<u64, St
         return Ok(how >> OTHERWISE);
     }
     let (n, m) = (F::from_bits(n), F::from_bits(m));
-    Ok(with_fp(cpu, |fp| fp.compare(n, m, how & SIGNAL != 0))
-        .nzcv()
-        .into())
+    let comparison = with_fp(cpu, |fp| fp.compare(n, m, how & SIGNAL != 0));
+    Ok(nzcv(comparison))
+}
+
+/// The condition flags of an outcome, `N:Z:C:V` in bits 3 to 0 (Arm ARM, "FPCompare").
+fn nzcv(comparison: Comparison) -> u64 {
+    match comparison {
+        Comparison::Less => 0b1000,
+        Comparison::Equal => 0b0110,
+        Comparison::Greater => 0b0010,
+        Comparison::Unordered => 0b0011,
+    }
 }
 
 /// Set PSTATE.{N,Z,C,V} from bits 3 to 0.

@@ -1,6 +1,5 @@
 //! Sums, products, quotients, roots, and the fused multiply-add.
 
-use super::round::{Real, product};
 use super::{Env, Float, IE, ZE};
 
 impl Env {
@@ -81,7 +80,7 @@ impl Env {
             (true, _) => F::infinity(x.sign),
             (_, true) => F::infinity(y.sign),
             _ if x.is_zero() && y.is_zero() && x.sign == y.sign => F::zero(x.sign),
-            _ => self.round_sum(x.real().add(y.real())),
+            _ => self.round_sum(x.real().sum(y.real())),
         }
     }
 
@@ -110,7 +109,7 @@ impl Env {
         } else if zero {
             F::zero(sign)
         } else {
-            self.round(product(&x, &y))
+            self.round(x.real().product(y.real()))
         }
     }
 
@@ -140,7 +139,7 @@ impl Env {
         if x.is_zero() || y.is_infinite() {
             return F::zero(sign);
         }
-        self.round(quotient(x.real(), y.real(), sign))
+        self.round(x.real().quotient(y.real()))
     }
 
     #[cold]
@@ -164,8 +163,7 @@ impl Env {
         if x.is_infinite() {
             return F::infinity(false);
         }
-        let root = square_root(x.real());
-        self.round(root)
+        self.round(x.real().square_root())
     }
 
     #[cold]
@@ -199,58 +197,6 @@ impl Env {
         if z.is_zero() && zero && z.sign == sign {
             return F::zero(sign);
         }
-        self.round_sum(product(&x, &y).add(z.real()))
-    }
-}
-
-/// A quotient of two numbers other than zero, of 64 bits at most, to 66 bits or more.
-pub(super) fn quotient(x: Real, y: Real, sign: bool) -> Real {
-    // A dividend of 128 bits over a divisor of 64: 64 or 65 bits, and one more step for two more.
-    let up = x.mant.leading_zeros();
-    let dividend = x.mant << up;
-    let by = y.mant.leading_zeros() - 64;
-    let divisor = y.mant << by;
-    let (first, rest) = (dividend / divisor, dividend % divisor);
-    let rest = rest << 32;
-    Real {
-        sign,
-        mant: (first << 32) + rest / divisor,
-        exp: x.exp - up as i32 - (y.exp - by as i32) - 32,
-        sticky: rest % divisor != 0,
-    }
-}
-
-/// The root of a number of 64 bits at most, to 80 bits or more.
-fn square_root(x: Real) -> Real {
-    // A square of 127 or 128 bits with an even exponent has a root of 64 bits; 32 more follow from
-    // what is left, as (r + d)^2 = r^2 + 2 r d + d^2.
-    let mut up = x.mant.leading_zeros();
-    if (x.exp - up as i32) % 2 != 0 {
-        up -= 1;
-    }
-    let square = x.mant << up;
-    let root = square.isqrt();
-    let rest = square - root * root;
-    // rest <= 2 * root, so that d < 2^32 or so, to be corrected downwards by one or two.
-    let mut more = ((rest << 32) / (2 * root)).min((1 << 32) - 1);
-    let mut left;
-    loop {
-        // rest * 2^64 - (2 * root * 2^32 * more + more^2), in two parts.
-        let taken = 2 * root * more;
-        let high = (rest << 32).checked_sub(taken);
-        left = high.and_then(|high| {
-            // high < 2 * root + something: below 2^67, so that this fits.
-            (high << 32).checked_sub(more * more)
-        });
-        if left.is_some() {
-            break;
-        }
-        more -= 1;
-    }
-    Real {
-        sign: false,
-        mant: root << 32 | more,
-        exp: (x.exp - up as i32) / 2 - 32,
-        sticky: left != Some(0),
+        self.round_sum(x.real().product(y.real()).sum(z.real()))
     }
 }

@@ -1,21 +1,7 @@
 //! Comparisons, minimum and maximum.
 
 use super::round::Kind;
-use super::{Env, Float, IE};
-use core::cmp::Ordering;
-
-/// How two values compare.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Comparison {
-    /// The first is less.
-    Less,
-    /// They are equal.
-    Equal,
-    /// The first is greater.
-    Greater,
-    /// One is not a number.
-    Unordered,
-}
+use super::{Comparison, Env, Float, IE};
 
 impl Env {
     /// Compares. `signals`: a quiet NaN, too, is an invalid operation (COMISD and FCOM, not UCOMISD
@@ -59,11 +45,7 @@ impl Env {
             )
         };
         let order = key(&x).cmp(&key(&y));
-        match if x.sign { order.reverse() } else { order } {
-            Ordering::Less => Comparison::Less,
-            Ordering::Equal => Comparison::Equal,
-            Ordering::Greater => Comparison::Greater,
-        }
+        Comparison::from(if x.sign { order.reverse() } else { order })
     }
 
     /// MINSD and its like: `b` unless `a` is less, also where one is not a number, which is an invalid

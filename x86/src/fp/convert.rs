@@ -1,7 +1,8 @@
 //! Conversions: between formats, to and from integers, and to integral values.
 
-use super::round::{Kind, Real, Rest, shift_out};
+use super::round::Kind;
 use super::{Env, F80, Float, IE, PE, Rounding, Unit};
+use understudy_engine::ieee::{Real, Rest};
 
 impl Env {
     /// From one format to another. A NaN keeps the upper bits of its significand, and becomes quiet.
@@ -66,7 +67,7 @@ impl Env {
             _ if self.stopped() => op,
             Kind::Zero => F::zero(x.sign),
             Kind::Number if x.exp < 0 => {
-                let (int, rest) = shift_out(x.mant.into(), false, x.exp.unsigned_abs());
+                let (int, rest) = x.real().in_units(0);
                 let up = rest.rounds_up(rounding, x.sign, int);
                 let mant = int + u128::from(up);
                 if rest.inexact() {
@@ -78,12 +79,7 @@ impl Env {
                 }
                 // It is exact.
                 let mut exact = Env { flags: 0, ..*self };
-                exact.round_full(Real {
-                    sign: x.sign,
-                    mant,
-                    exp: 0,
-                    sticky: false,
-                })
+                exact.round_full(Real::exact(x.sign, mant, 0))
             }
             _ => op,
         }
@@ -129,7 +125,7 @@ impl Env {
         }
     }
 
-    /// The sign and the rounded magnitude of a finite value, below 2^127.
+    /// The sign and the rounded magnitude of a finite value; any from 2^64 on for one that is as large.
     fn magnitude<F: Float>(
         &mut self,
         op: F,
@@ -139,14 +135,8 @@ impl Env {
         self.rounded_up = false;
         match x.kind {
             Kind::Zero => Some((x.sign, 0, Rest::Zero, false)),
-            Kind::Number if x.exp >= 64 => None,
             Kind::Number => {
-                let mant = u128::from(x.mant);
-                let (int, rest) = if x.exp >= 0 {
-                    (mant << x.exp.unsigned_abs().min(63), Rest::Zero)
-                } else {
-                    shift_out(mant, false, x.exp.unsigned_abs())
-                };
+                let (int, rest) = x.real().in_units(0);
                 let up = rest.rounds_up(rounding, x.sign, int);
                 Some((x.sign, int + u128::from(up), rest, up))
             }
@@ -165,11 +155,6 @@ impl Env {
         if magnitude == 0 {
             return F::zero(sign);
         }
-        self.round_full(Real {
-            sign,
-            mant: magnitude.into(),
-            exp: 0,
-            sticky: false,
-        })
+        self.round_full(Real::exact(sign, magnitude.into(), 0))
     }
 }

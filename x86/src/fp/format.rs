@@ -1,7 +1,8 @@
 //! The four formats, as bit patterns (SDM vol. 1, 4.2.2).
 
-use super::{Env, host};
+use super::{Env, PE, Rounding};
 use core::fmt::Debug;
+use understudy_engine::ieee::host;
 
 /// The 80-bit format of the x87, whose significand has its leading bit written out.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Hash)]
@@ -177,12 +178,30 @@ macro_rules! fields {
     };
 }
 
-/// The operations that the host has.
+/// Asks the host, if RC rounds as it does: whether PE need not be found out ([`Env::known`]). DAZ, FTZ and
+/// the masks have no bearing on the operands that it takes and the results that it gives, whose only
+/// exception can be PE.
+#[inline(always)]
+fn ask_host(env: &Env) -> Option<bool> {
+    matches!(env.rounding, Rounding::TieEven).then_some(env.known & PE != 0)
+}
+
+/// Takes the host's answer.
+#[inline(always)]
+fn take<F>(env: &mut Env, (result, inexact): (F, bool)) -> Option<F> {
+    if inexact {
+        env.raise(PE);
+    }
+    Some(result)
+}
+
+/// The operations that the host has. No closures: they might not be inlined.
 macro_rules! host {
     ($bits:ty, $($name:ident $to:ident($($x:ident),*);)*) => {$(
         #[inline(always)]
         fn $name(env: &mut Env, $($x: $bits),*) -> Option<$bits> {
-            host::$to(env, $($x),*)
+            let known = ask_host(env)?;
+            take(env, host::$to($($x),*, known)?)
         }
     )*};
 }

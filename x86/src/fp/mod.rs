@@ -11,10 +11,11 @@
 //!                IE, DE, ZE                         OE, UE, PE, C1
 //! ```
 //!
-//! `round.rs` has the two ends, everything else is exact integer arithmetic between them, but for the
-//! x87's transcendental functions, which are series of 128 bits (`transcendental.rs`). Where the
-//! host's own `f32` and `f64` provably give the same bits and flags they are used instead (`host.rs`);
-//! the tests run both, and the host's SSE and x87 units beside them.
+//! `round.rs` has the two ends, everything else is exact integer arithmetic between them, most of it
+//! [`understudy_engine::ieee`]'s, but for the x87's transcendental functions, which are series of 128
+//! bits (`transcendental.rs`). Where the host's own `f32` and `f64` provably give the same bits and
+//! flags they are used instead ([`understudy_engine::ieee::host`]); the tests run both, and the host's
+//! SSE and x87 units beside them.
 //!
 //! **Exceptions that are not masked.** An operation always gives a value. The caller asks
 //! [`Env::unmasked`]: after an SSE operation nothing is written then; after one of the x87 it depends
@@ -24,14 +25,13 @@ mod arith;
 mod compare;
 mod convert;
 mod format;
-mod host;
 mod round;
 mod transcendental;
 mod wide;
 mod x87;
 
-pub use compare::Comparison;
 pub use format::{F80, Float};
+pub use understudy_engine::ieee::{Comparison, Rounding};
 pub use x87::Remainder;
 
 /// Invalid operation. Bits of MXCSR's and FSW's low six (SDM vol. 1, 4.9.1).
@@ -67,30 +67,14 @@ pub mod mxcsr {
     pub const RESET: u32 = 0x1f80;
 }
 
-/// How a result that is not representable is rounded, in the encoding of RC (SDM vol. 1, table 4-8).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Rounding {
-    /// To nearest, a tie to the even neighbour.
-    #[default]
-    Nearest,
-    /// Towards minus infinity.
-    Down,
-    /// Towards plus infinity.
-    Up,
-    /// Towards zero.
-    Zero,
-}
-
-impl Rounding {
-    /// From the two bits of RC.
-    #[inline]
-    pub const fn from_control(rc: u32) -> Rounding {
-        match rc & 3 {
-            0 => Rounding::Nearest,
-            1 => Rounding::Down,
-            2 => Rounding::Up,
-            _ => Rounding::Zero,
-        }
+/// The rounding that the two bits of RC ask for (SDM vol. 1, table 4-8).
+#[inline]
+pub const fn rounding_control(rc: u32) -> Rounding {
+    match rc & 3 {
+        0 => Rounding::TieEven,
+        1 => Rounding::NegInf,
+        2 => Rounding::PosInf,
+        _ => Rounding::Zero,
     }
 }
 
@@ -138,7 +122,7 @@ impl Env {
         let masked = (value >> mxcsr::MASKS_SHIFT) as u8 & ALL;
         Env {
             unit: Unit::Sse,
-            rounding: Rounding::from_control(value >> mxcsr::RC_SHIFT),
+            rounding: rounding_control(value >> mxcsr::RC_SHIFT),
             masked,
             daz: value & mxcsr::DAZ != 0,
             ftz: value & mxcsr::FTZ != 0,
@@ -155,7 +139,7 @@ impl Env {
     pub const fn x87(control: u16) -> Env {
         Env {
             unit: Unit::X87,
-            rounding: Rounding::from_control(control as u32 >> 10),
+            rounding: rounding_control(control as u32 >> 10),
             masked: control as u8 & ALL,
             daz: false,
             ftz: false,

@@ -1,7 +1,7 @@
 //! Taking operands apart, the choice among NaNs, and rounding: the two ends of every operation.
 
 use super::{DE, Env, Float, IE, OE, PE, Rounding, UE, Unit};
-use core::cmp::Ordering;
+use understudy_engine::ieee::Real;
 
 /// What an operand is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,138 +49,7 @@ impl Unpacked {
         } else {
             0
         };
-        Real {
-            sign: self.sign,
-            mant,
-            exp: self.exp,
-            sticky: false,
-        }
-    }
-}
-
-/// A real number on its way to being rounded: its magnitude is `(mant + e) * 2^exp`, where `e` is zero
-/// or, if `sticky`, anything strictly between 0 and 1. A sticky one has at least 66 bits in `mant`, so
-/// that `e` lies below the place where any format is rounded.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Real {
-    pub sign: bool,
-    pub mant: u128,
-    pub exp: i32,
-    pub sticky: bool,
-}
-
-/// What an integer part leaves behind, as far as rounding cares.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Rest {
-    Zero,
-    BelowHalf,
-    Half,
-    AboveHalf,
-}
-
-impl Rest {
-    pub(super) fn inexact(self) -> bool {
-        self != Rest::Zero
-    }
-    /// Whether a magnitude of integer part `int` and this rest is rounded up to `int + 1`.
-    pub(super) fn rounds_up(self, rounding: Rounding, sign: bool, int: u128) -> bool {
-        match rounding {
-            Rounding::Nearest => self == Rest::AboveHalf || self == Rest::Half && int & 1 == 1,
-            Rounding::Up => self.inexact() && !sign,
-            Rounding::Down => self.inexact() && sign,
-            Rounding::Zero => false,
-        }
-    }
-}
-
-/// The integer part of `(mant + e) / 2^shift` and what is left, for `e` as in [`Real`].
-pub(super) fn shift_out(mant: u128, sticky: bool, shift: u32) -> (u128, Rest) {
-    if shift == 0 {
-        return (mant, if sticky { Rest::BelowHalf } else { Rest::Zero });
-    }
-    if shift > 128 {
-        // Everything is below one half.
-        let rest = if mant == 0 && !sticky {
-            Rest::Zero
-        } else {
-            Rest::BelowHalf
-        };
-        return (0, rest);
-    }
-    let (int, low) = if shift == 128 {
-        (0, mant)
-    } else {
-        (mant >> shift, mant & ((1 << shift) - 1))
-    };
-    let half = 1u128 << (shift - 1);
-    let rest = match low.cmp(&half) {
-        _ if low == 0 && !sticky => Rest::Zero,
-        Ordering::Less => Rest::BelowHalf,
-        Ordering::Equal if !sticky => Rest::Half,
-        _ => Rest::AboveHalf,
-    };
-    (int, rest)
-}
-
-impl Real {
-    /// This number, which is not zero, with its top set bit moved up to bit `top`.
-    fn normalised(self, top: u32) -> Real {
-        let up = (top + 1).saturating_sub(128 - self.mant.leading_zeros());
-        Real {
-            mant: self.mant << up,
-            exp: self.exp - up as i32,
-            ..self
-        }
-    }
-
-    /// The exact sum of two exact numbers, of at most 110 bits each. A sum of zero has the sign of
-    /// no operand ([`Env::round_sum`]).
-    pub(super) fn add(self, other: Real) -> Real {
-        if self.mant == 0 {
-            return other;
-        }
-        if other.mant == 0 {
-            return self;
-        }
-        // Both get their top bit at 125, with 15 or more zeros at the bottom. So wherever bits of
-        // the smaller are lost, the magnitudes differ by a factor of more than two, and the
-        // result keeps at least 124 bits.
-        let (a, b) = (self.normalised(125), other.normalised(125));
-        let (big, small) = if a.exp >= b.exp { (a, b) } else { (b, a) };
-        let (small_mant, rest) = shift_out(small.mant, false, big.exp.abs_diff(small.exp));
-        let sticky = rest.inexact();
-        if big.sign == small.sign {
-            Real {
-                mant: big.mant + small_mant,
-                sticky,
-                ..big
-            }
-        } else if small_mant > big.mant {
-            // Only with equal exponents, so without a rest.
-            Real {
-                mant: small_mant - big.mant,
-                exp: big.exp,
-                ..small
-            }
-        } else {
-            // big - (small + e) is (big - small - 1) + (1 - e).
-            Real {
-                mant: big.mant - small_mant - u128::from(sticky),
-                sticky,
-                ..big
-            }
-        }
-    }
-}
-
-/// The exact product of two numbers.
-pub(super) fn product(a: &Unpacked, b: &Unpacked) -> Real {
-    let (x, y) = (a.real(), b.real());
-    Real {
-        sign: a.sign != b.sign,
-        mant: x.mant * y.mant,
-        exp: a.exp + b.exp,
-        sticky: false,
+        Real::exact(self.sign, mant, self.exp)
     }
 }
 
@@ -275,7 +144,7 @@ impl Env {
     /// towards minus infinity.
     pub(super) fn round_sum<F: Float>(&mut self, value: Real) -> F {
         if value.mant == 0 {
-            F::zero(self.rounding == Rounding::Down)
+            F::zero(self.rounding == Rounding::NegInf)
         } else {
             self.round(value)
         }
@@ -288,26 +157,17 @@ impl Env {
 
     /// Rounds to `bits` bits of significand. Tininess is found after rounding (SDM vol. 1, 4.9.1.5).
     fn round_to<F: Float>(&mut self, value: Real, bits: u32) -> F {
-        let Real {
-            sign,
-            mant,
-            exp,
-            sticky,
-        } = value;
+        let sign = value.sign;
         // The significand of a result with this unit in its last place.
         let at = |unit: i32, rounding| {
-            let (int, rest) = if unit >= exp {
-                shift_out(mant, sticky, unit.abs_diff(exp))
-            } else {
-                (mant << unit.abs_diff(exp), Rest::Zero)
-            };
+            let (int, rest) = value.in_units(unit);
             let up = rest.rounds_up(rounding, sign, int);
             (int + u128::from(up), rest.inexact(), up)
         };
         let below = bits as i32 - 1;
         let up_to_format = F::FRACTION - (bits - 1);
         // As if exponents had no limits.
-        let mut exponent = exp + 127 - mant.leading_zeros() as i32;
+        let mut exponent = value.exponent();
         let (mut int, mut inexact, mut up) = at(exponent - below, self.rounding);
         if int >> bits != 0 {
             int >>= 1;
@@ -332,12 +192,7 @@ impl Env {
         }
         if huge && masked(OE) {
             self.raise(OE | PE);
-            let infinite = match self.rounding {
-                Rounding::Nearest => true,
-                Rounding::Up => !sign,
-                Rounding::Down => sign,
-                Rounding::Zero => false,
-            };
+            let infinite = self.rounding.overflows_to_infinity(sign);
             self.rounded_up = infinite;
             if infinite {
                 return F::infinity(sign);

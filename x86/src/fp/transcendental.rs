@@ -5,9 +5,10 @@
 //! trigonometric function is reduced by the π of 66 bits that processors have, whose error shows in
 //! results near multiples of π: so they are the same here.
 
-use super::round::{Kind, Unpacked, product};
+use super::round::{Kind, Unpacked};
 use super::wide::Wide;
 use super::{Env, F80, Float, PE, ZE};
+use understudy_engine::ieee::Real;
 
 /// π in units of 2^-64, or half of it in units of 2^-65.
 const PI66: u128 = 0x3_243f_6a88_85a3_08d3;
@@ -212,14 +213,8 @@ impl Env {
         let mut m = Wide { exp: 0, ..value };
         if m.mant == 1 << 127 {
             // A power of two: exact, but for the product's own rounding.
-            let log = Unpacked {
-                kind: Kind::Number,
-                sign: exponent < 0,
-                mant: exponent.unsigned_abs().into(),
-                exp: 0,
-                denormal: false,
-            };
-            let result = self.round_full(product(&log, &y));
+            let log = Real::exact(exponent < 0, exponent.unsigned_abs().into(), 0);
+            let result = self.round_full(log.product(y.real()));
             return self.never_exact(result);
         }
         if m.mant >> 64 >= 0xb504_f333_f9de_6484 {

@@ -1,6 +1,7 @@
 //! Numbers of 128 bits of precision, for functions whose results have 64.
 
-use super::round::{Kind, Real, Unpacked};
+use super::round::{Kind, Unpacked};
+use understudy_engine::ieee::Real;
 
 /// A number: `mant * 2^(exp - 127)`, with its top bit set; or zero.
 #[derive(Clone, Copy, Debug)]

@@ -1,8 +1,9 @@
 //! What only the x87 has: scaling, taking apart, and remainders (SDM vol. 2, FSCALE, FXTRACT, FPREM,
 //! FPREM1).
 
-use super::round::{Kind, Real};
+use super::round::Kind;
 use super::{Env, F80, Float, ZE};
+use understudy_engine::ieee::Real;
 
 /// What a remainder instruction gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,12 +140,7 @@ impl Env {
         let value = if left == 0 {
             F80::zero(x.sign)
         } else {
-            self.round_full(Real {
-                sign,
-                mant: left,
-                exp: unit,
-                sticky: false,
-            })
+            self.round_full(Real::exact(sign, left, unit))
         };
         Remainder {
             value,

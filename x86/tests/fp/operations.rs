@@ -2,7 +2,7 @@
 
 use super::unit::Data;
 use super::values::Values;
-use understudy_x86::fp::{Comparison, Env, Float, Rounding};
+use understudy_x86::fp::{Comparison, Env, Float, Rounding, rounding_control};
 
 type Ours = Box<dyn Fn(&mut Env, &Data) -> u64>;
 
@@ -181,7 +181,7 @@ impl List {
                     let rounding = if imm == 4 {
                         env.rounding
                     } else {
-                        Rounding::from_control(imm.into())
+                        rounding_control(imm.into())
                     };
                     env.round_int(b(data), rounding).to()
                 });

@@ -2,92 +2,30 @@
 //! 180-4).
 
 use super::lanes::*;
-
-/// A product in GF(2^8) of AES's polynomial.
-const fn times(mut a: u8, mut b: u8) -> u8 {
-    let mut result = 0;
-    while b != 0 {
-        if b & 1 != 0 {
-            result ^= a;
-        }
-        a = a << 1 ^ if a & 0x80 != 0 { 0x1b } else { 0 };
-        b >>= 1;
-    }
-    result
-}
-
-/// The S-box: the inverse, and an affine map.
-const SBOX: [u8; 256] = {
-    let mut table = [0; 256];
-    let mut i = 0;
-    while i < 256 {
-        let x = i as u8;
-        // x^254 is the inverse; 0 stays 0.
-        let mut power = 1;
-        let mut k = 0;
-        while k < 254 {
-            power = times(power, x);
-            k += 1;
-        }
-        let y = power;
-        table[i] =
-            y ^ y.rotate_left(1) ^ y.rotate_left(2) ^ y.rotate_left(3) ^ y.rotate_left(4) ^ 0x63;
-        i += 1;
-    }
-    table
-};
-
-const INVERSE: [u8; 256] = {
-    let mut table = [0; 256];
-    let mut i = 0;
-    while i < 256 {
-        table[SBOX[i] as usize] = i as u8;
-        i += 1;
-    }
-    table
-};
-
-/// One column times a circulant matrix, of which `row` is the first row.
-fn mix_column(column: u32, row: [u8; 4]) -> u32 {
-    let bytes = column.to_le_bytes();
-    u32::from_le_bytes(std::array::from_fn(|i| {
-        (0..4).fold(0, |sum, k| sum ^ times(bytes[k], row[(k + 4 - i) % 4]))
-    }))
-}
-
-/// ShiftRows, to the left by `by` columns a row: 1, or 3 for its inverse.
-fn shift_rows(state: u128, by: usize) -> u128 {
-    let bytes = split8(state);
-    join8(std::array::from_fn(|i| bytes[(i + 4 * by * (i % 4)) % 16]))
-}
+use understudy_engine::aes;
 
 /// AESENC, and AESENCLAST.
 pub(super) fn encrypt(state: u128, key: u128, last: bool) -> u128 {
-    let state = map8(shift_rows(state, 1), |byte| SBOX[usize::from(byte)]);
-    let mixed = if last {
-        state
-    } else {
-        map32(state, |column| mix_column(column, [2, 3, 1, 1]))
-    };
+    let state = aes::sub_bytes_shift_rows(state);
+    let mixed = if last { state } else { aes::mix_columns(state) };
     mixed ^ key
 }
 
 /// AESDEC, and AESDECLAST.
 pub(super) fn decrypt(state: u128, key: u128, last: bool) -> u128 {
-    let state = map8(shift_rows(state, 3), |byte| INVERSE[usize::from(byte)]);
+    let state = aes::inverse_sub_bytes_shift_rows(state);
     let mixed = if last { state } else { inverse_mix(state) };
     mixed ^ key
 }
 
 /// AESIMC.
 pub(super) fn inverse_mix(state: u128) -> u128 {
-    map32(state, |column| mix_column(column, [14, 11, 13, 9]))
+    aes::inverse_mix_columns(state)
 }
 
 /// AESKEYGENASSIST.
 pub(super) fn key(b: u128, constant: u8) -> u128 {
-    let substituted = map8(b, |byte| SBOX[usize::from(byte)]);
-    let [_, x1, _, x3] = split32(substituted);
+    let [_, x1, _, x3] = split32(b).map(aes::sub_word);
     let rotated = |x: u32| x.rotate_right(8) ^ u32::from(constant);
     join32([x1, rotated(x1), x3, rotated(x3)])
 }

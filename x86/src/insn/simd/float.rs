@@ -169,7 +169,7 @@ pub(super) fn immediate_rounding(env: &Env, imm: u8) -> Rounding {
     if imm & 4 != 0 {
         env.rounding
     } else {
-        Rounding::from_control(imm.into())
+        fp::rounding_control(imm.into())
     }
 }
 

@@ -7,6 +7,7 @@ use crate::fp::{Env, F80, IE, OE, PRE, Rounding, UE};
 use crate::fpu::{Fpu, fsw};
 use crate::insn::operand;
 use understudy_engine::emit::Stop;
+use understudy_engine::ieee::Rest;
 
 /// One above the largest decimal of 18 digits.
 const BCD_LIMIT: u64 = 1_000_000_000_000_000_000;
@@ -73,11 +74,12 @@ fn constant(env: &Env, op: Op) -> F80 {
         Op::Log10Of2 => (0x9a20_9a84_fbcf_f798, true, 0x3ffd),
         _ => (0xb172_17f7_d1cf_79ab, true, 0x3ffe),
     };
-    let up = match env.rounding {
-        Rounding::Nearest => above,
-        Rounding::Up => true,
-        Rounding::Down | Rounding::Zero => false,
+    let rest = if above {
+        Rest::AboveHalf
+    } else {
+        Rest::BelowHalf
     };
+    let up = rest.rounds_up(env.rounding, false, significand.into());
     F80::new(false, exponent, significand + u64::from(up))
 }
 
