@@ -15,6 +15,7 @@ pub mod features;
 pub mod fp;
 pub mod fpu;
 pub mod hypercalls;
+pub mod idle;
 pub mod insn;
 pub mod interrupts;
 mod io;

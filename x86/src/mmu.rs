@@ -166,6 +166,12 @@ fn page(cpu: &mut Cpu, address: u64, access: Access) -> Result<Page, Failure> {
     Ok(page)
 }
 
+/// The guest-physical address behind a linear one, for data.
+pub(crate) fn physical(cpu: &mut Cpu, address: u64, what: Use) -> Result<u64, Failure> {
+    let access = access(cpu, what);
+    Ok(page(cpu, address, access)?.frame + address % PAGE)
+}
+
 /// What a failed translation leads to.
 pub(crate) fn fail(cpu: &mut Cpu, address: u64, failure: Failure) -> Stop {
     match failure {

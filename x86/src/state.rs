@@ -8,6 +8,7 @@ use crate::exit::Exit;
 use crate::fp;
 use crate::fpu::Fpu;
 use crate::hypercalls::Hypercall;
+use crate::idle::Idle;
 use crate::insn::mode;
 use crate::interrupts::{self, InterruptState};
 use crate::io::{Input, Pending};
@@ -188,6 +189,8 @@ pub struct State {
     pub pv: Pv,
     /// Whether it runs.
     pub mp: MpState,
+    /// Waits of the processor's own.
+    pub(crate) idle: Idle,
     /// Interrupts that wait.
     pub interrupts: InterruptState,
     /// Accesses of devices under way.
@@ -265,6 +268,7 @@ impl State {
             events: EventState::default(),
             pv: Pv::default(),
             mp: MpState::default(),
+            idle: Idle::default(),
             interrupts: InterruptState::default(),
             devices: Devices::default(),
             io: None,

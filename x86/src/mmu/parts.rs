@@ -1,7 +1,7 @@
 //! Accesses with a part where there is no memory: they cross from or into a device's page, or have more
 //! than 8 bytes. KVM makes an access of a device of each part that it has in a page, 8 bytes at a time.
 
-use super::{PAGE, access, code_written, fail, page};
+use super::{PAGE, code_written, fail, physical};
 use crate::insn::{info, mode};
 use crate::{Cpu, vcpu};
 use understudy_engine::emit::{Mem, Stop};
@@ -28,9 +28,8 @@ fn parts(cpu: &mut Cpu, address: u64, bytes: u64, what: Use) -> Result<Vec<Part>
             at
         };
         let bytes = (bytes - before).min(8).min(PAGE - at % PAGE);
-        let access = access(cpu, what);
-        let physical = match page(cpu, at, access) {
-            Ok(page) => page.frame + at % PAGE,
+        let physical = match physical(cpu, at, what) {
+            Ok(physical) => physical,
             Err(failure) => return Err(fail(cpu, at, failure)),
         };
         all.push(Part {

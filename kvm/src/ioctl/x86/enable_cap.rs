@@ -9,6 +9,7 @@ use understudy_abi::common::kvm_enable_cap;
 use understudy_abi::ioctl::KVM_ENABLE_CAP;
 use understudy_x86::chipset::Chipset;
 use understudy_x86::chipset::routing::GSIS;
+use understudy_x86::idle;
 use understudy_x86::msrs::reason;
 use understudy_x86::quirks::quirk;
 
@@ -122,6 +123,13 @@ pub(crate) fn enable_cap(machine: &Machine, cap: &kvm_enable_cap) -> Result<(), 
                 return Err(Errno::EINVAL);
             }
             machine.apic.bus_cycle.store(argument, Ordering::SeqCst);
+            Ok(())
+        }
+        KVM_CAP_X86_DISABLE_EXITS => {
+            if argument & !idle::exits::ALL != 0 {
+                return Err(Errno::EINVAL);
+            }
+            machine.disabled_exits.fetch_or(argument, Ordering::SeqCst);
             Ok(())
         }
         KVM_CAP_MSR_PLATFORM_INFO => {

@@ -1,0 +1,211 @@
+//! What `KVM_ENABLE_CAP` enables on VMs of x86-64 guests, by ioctls: errnos as Linux 6.12.117 gives them,
+//! and what becomes of the guest. The guests are 32-bit code without paging, at address 0.
+
+mod common;
+
+use common::{Mapping, Memory, Program, SYSTEM};
+use understudy_abi::cap::*;
+use understudy_abi::common::kvm_enable_cap;
+use understudy_abi::exit;
+use understudy_abi::ioctl::x86::*;
+use understudy_abi::ioctl::{KVM_CHECK_EXTENSION, KVM_ENABLE_CAP, KVM_RUN};
+use understudy_abi::run::{Page, Run};
+use understudy_abi::x86::*;
+use understudy_kvm::x86::Proposals;
+use understudy_kvm::{Errno, Kvm};
+
+struct Vm {
+    program: Program,
+    vm: i32,
+    memory: Memory,
+}
+
+impl Vm {
+    fn new() -> Vm {
+        let program = Program::on(Kvm::x86(Proposals::empty()));
+        let vm = program.create_vm();
+        let memory = Memory::new(0x4000);
+        program.slot(vm, 0, 0, 0, &memory);
+        Vm {
+            program,
+            vm,
+            memory,
+        }
+    }
+
+    fn write(&self, at: usize, bytes: &[u8]) {
+        for (at, byte) in (at..self.memory.size).zip(bytes) {
+            // SAFETY: within the mapping.
+            unsafe { self.memory.start.add(at).write_volatile(*byte) };
+        }
+    }
+
+    fn enable(&self, cap: u32, argument: u64) -> Result<i64, Errno> {
+        self.enable_flags(cap, argument, 0)
+    }
+
+    fn enable_flags(&self, cap: u32, argument: u64, flags: u32) -> Result<i64, Errno> {
+        let mut enable = kvm_enable_cap {
+            cap,
+            flags,
+            args: [argument, 0, 0, 0],
+            ..kvm_enable_cap::default()
+        };
+        self.program.with(self.vm, KVM_ENABLE_CAP, &mut enable)
+    }
+
+    fn check(&self, cap: u32) -> i64 {
+        let (vm, number) = (self.vm, u64::from(cap));
+        let of_vm = self.program.call(vm, KVM_CHECK_EXTENSION, number);
+        let of_system = self.program.call(SYSTEM, KVM_CHECK_EXTENSION, number);
+        assert_eq!(of_vm, of_system);
+        of_vm.unwrap()
+    }
+
+    /// A vCPU whose guest begins at `at`, with flat segments.
+    fn vcpu(self, at: u64, level: u8) -> Vcpu {
+        let fd = self.program.create_vcpu(self.vm, 0);
+        let run = self.program.map(fd);
+        let vcpu = Vcpu { vm: self, fd, run };
+        let mut sregs = kvm_sregs::default();
+        vcpu.ioctl(KVM_GET_SREGS, &mut sregs).unwrap();
+        let code = kvm_segment {
+            base: 0,
+            limit: u32::MAX,
+            selector: 8 | u16::from(level),
+            r#type: 11,
+            present: 1,
+            dpl: level,
+            db: 1,
+            s: 1,
+            g: 1,
+            ..kvm_segment::default()
+        };
+        let data = kvm_segment {
+            r#type: 3,
+            selector: 16 | u16::from(level),
+            ..code
+        };
+        sregs.cs = code;
+        (sregs.ds, sregs.es, sregs.ss) = (data, data, data);
+        sregs.cr0 |= 1;
+        sregs.cr4 |= 1 << 9;
+        vcpu.ioctl(KVM_SET_SREGS, &mut sregs).unwrap();
+        vcpu.go_to(at);
+        vcpu
+    }
+}
+
+struct Vcpu {
+    vm: Vm,
+    fd: i32,
+    run: Run<Mapping>,
+}
+
+impl Vcpu {
+    fn ioctl<T>(&self, request: u32, value: &mut T) -> Result<i64, Errno> {
+        self.vm.program.with(self.fd, request, value)
+    }
+
+    fn regs(&self) -> kvm_regs {
+        let mut regs = kvm_regs::default();
+        self.ioctl(KVM_GET_REGS, &mut regs).unwrap();
+        regs
+    }
+
+    fn go_to(&self, rip: u64) {
+        let mut regs = kvm_regs {
+            rip,
+            rflags: 2,
+            rsp: 0x3000,
+            ..kvm_regs::default()
+        };
+        self.ioctl(KVM_SET_REGS, &mut regs).unwrap();
+    }
+
+    fn enter(&self) -> Result<u32, Errno> {
+        self.vm.program.call(self.fd, KVM_RUN, 0)?;
+        Ok(self.run.exit_reason())
+    }
+
+    /// `nent` and the entries of leaves.
+    fn set_cpuid(&self, leaves: &[[u32; 5]]) -> Result<i64, Errno> {
+        let mut bytes = vec![leaves.len() as u32, 0];
+        for [function, eax, ebx, ecx, edx] in leaves {
+            bytes.extend([*function, 0, 0, *eax, *ebx, *ecx, *edx, 0, 0, 0]);
+        }
+        let request = KVM_SET_CPUID2;
+        self.vm
+            .program
+            .call(self.fd, request, bytes.as_mut_ptr() as u64)
+    }
+
+    /// EAX of a leaf.
+    fn cpuid(&self, function: u32) -> u32 {
+        let mut words = vec![0u32; 2 + 10 * 64];
+        words[0] = 64;
+        let request = KVM_GET_CPUID2;
+        self.vm
+            .program
+            .call(self.fd, request, words.as_mut_ptr() as u64)
+            .unwrap();
+        let mut entries = words[2..].chunks(10).take(words[0] as usize);
+        entries.find(|entry| entry[0] == function).unwrap()[3]
+    }
+}
+
+/// KVM API 7.13: the bits, and that they add up; a vCPU that there is already keeps its exits.
+#[test]
+fn exits_can_be_disabled() {
+    let vm = Vm::new();
+    assert_eq!(vm.check(KVM_CAP_X86_DISABLE_EXITS), 15);
+    for bad in [16, 1 << 40, u64::MAX] {
+        let result = vm.enable(KVM_CAP_X86_DISABLE_EXITS, bad);
+        assert_eq!(result, Err(Errno::EINVAL));
+    }
+    let flags = vm.enable_flags(KVM_CAP_X86_DISABLE_EXITS, 2, 1);
+    assert_eq!(flags, Err(Errno::EINVAL));
+    for bit in [0, 1, 4, 8] {
+        assert_eq!(vm.enable(KVM_CAP_X86_DISABLE_EXITS, bit), Ok(0));
+    }
+    // hlt; hlt: nothing refused has been done, nor is what comes late for this one.
+    vm.write(0, &[0xf4, 0xf4]);
+    let vcpu = vm.vcpu(0, 0);
+    assert_eq!(vcpu.enter(), Ok(exit::KVM_EXIT_HLT));
+    assert_eq!(vcpu.vm.enable(KVM_CAP_X86_DISABLE_EXITS, 2), Ok(0));
+    let bad = vcpu.vm.enable(KVM_CAP_X86_DISABLE_EXITS, 18);
+    assert_eq!(bad, Err(Errno::EINVAL));
+    assert_eq!(vcpu.enter(), Ok(exit::KVM_EXIT_HLT));
+    assert_eq!(vcpu.regs().rip, 2);
+}
+
+/// KVM_FEATURE_PV_UNHALT goes from CPUID where HLT has no exit, behind whatever leaf KVM's signature is.
+#[test]
+fn without_exits_of_hlt_there_is_no_unhalt() {
+    const UNHALT: u32 = 1 << 7;
+    const KVM: [u32; 3] = [0x4b4d_564b, 0x564b_4d56, 0x4d];
+    let [b, c, d] = KVM;
+    let leaves = |base: u32, signature: u32| {
+        [
+            [base, base | 1, signature, c, d],
+            [base | 1, 1 | UNHALT, 0, 0, 0],
+        ]
+    };
+    let vcpu = Vm::new().vcpu(0, 0);
+    vcpu.set_cpuid(&leaves(0x4000_0000, b)).unwrap();
+    assert_eq!(vcpu.cpuid(0x4000_0001), 1 | UNHALT);
+    vcpu.vm.enable(KVM_CAP_X86_DISABLE_EXITS, 2).unwrap();
+    vcpu.set_cpuid(&leaves(0x4000_0000, b)).unwrap();
+    assert_eq!(vcpu.cpuid(0x4000_0001), 1);
+    // Without the signature it is not KVM's leaf.
+    vcpu.set_cpuid(&leaves(0x4000_0000, 0xdead_beef)).unwrap();
+    assert_eq!(vcpu.cpuid(0x4000_0001), 1 | UNHALT);
+    vcpu.set_cpuid(&leaves(0x4000_0100, b)).unwrap();
+    assert_eq!(vcpu.cpuid(0x4000_0101), 1);
+    // Saying the same again is no change, once the vCPU has run.
+    vcpu.vm.write(0, &[0xe4, 0x80]);
+    assert_eq!(vcpu.enter(), Ok(exit::KVM_EXIT_IO));
+    assert_eq!(vcpu.set_cpuid(&leaves(0x4000_0100, b)), Ok(0));
+    let other = vcpu.set_cpuid(&leaves(0x4000_0000, b));
+    assert_eq!(other, Err(Errno::EINVAL));
+}
