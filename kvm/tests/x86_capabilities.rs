@@ -9,7 +9,7 @@ use understudy_abi::common::kvm_enable_cap;
 use understudy_abi::exit;
 use understudy_abi::ioctl::x86::*;
 use understudy_abi::ioctl::{KVM_CHECK_EXTENSION, KVM_ENABLE_CAP, KVM_RUN};
-use understudy_abi::run::{Page, Run};
+use understudy_abi::run::Run;
 use understudy_abi::x86::*;
 use understudy_kvm::x86::Proposals;
 use understudy_kvm::{Errno, Kvm};
@@ -208,4 +208,73 @@ fn without_exits_of_hlt_there_is_no_unhalt() {
     assert_eq!(vcpu.set_cpuid(&leaves(0x4000_0100, b)), Ok(0));
     let other = vcpu.set_cpuid(&leaves(0x4000_0000, b));
     assert_eq!(other, Err(Errno::EINVAL));
+}
+
+/// fld dword ptr [0x20000000], where there is no memory.
+const FLD: [u8; 6] = [0xd9, 0x05, 0, 0, 0, 0x20];
+
+/// KVM API 7.29, and 5 of `emulation_failure`: bytes, and behind them what KVM tells of the #VMEXIT.
+#[test]
+fn emulation_failures_are_told() {
+    let vm = Vm::new();
+    assert_eq!(vm.check(KVM_CAP_EXIT_ON_EMULATION_FAILURE), 1);
+    for bad in [2, 3, 1 << 32] {
+        let result = vm.enable(KVM_CAP_EXIT_ON_EMULATION_FAILURE, bad);
+        assert_eq!(result, Err(Errno::EINVAL));
+    }
+    // At CPL 0, not asked for: told of all the same, and #UD waits.
+    let failed = |vcpu: &Vcpu, at: u64| {
+        assert_eq!(vcpu.enter(), Ok(exit::KVM_EXIT_INTERNAL_ERROR));
+        let internal: exit::internal = vcpu.run.exit();
+        assert_eq!((internal.suberror, internal.ndata), (1, 8));
+        let failure: exit::emulation_failure = vcpu.run.exit();
+        assert_eq!((failure.flags, failure.insn_size), (1, 15));
+        assert_eq!(failure.insn_bytes[..6], FLD);
+        let info = [0x400, 0x1_0000_0004, 0x2000_0000, 0, 0];
+        assert_eq!(internal.data[3..8], info);
+        assert_eq!(vcpu.regs().rip, at);
+    };
+    let events = |vcpu: &Vcpu| {
+        let mut events = kvm_vcpu_events::default();
+        vcpu.ioctl(KVM_GET_VCPU_EVENTS, &mut events).unwrap();
+        let exception = events.exception;
+        (exception.pending, exception.injected, exception.nr)
+    };
+    vm.write(0x1000, &FLD);
+    vm.write(0x1006, &[0xf4]);
+    let vcpu = vm.vcpu(0x1000, 0);
+    failed(&vcpu, 0x1000);
+    assert_eq!(events(&vcpu), (1, 1, 6));
+    // There is no IDT to take it through.
+    assert_eq!(vcpu.enter(), Ok(exit::KVM_EXIT_SHUTDOWN));
+
+    let user = |asked: bool| {
+        let vm = Vm::new();
+        vm.write(0x1000, &FLD);
+        let vcpu = vm.vcpu(0x1000, 3);
+        if asked {
+            let result = vcpu.vm.enable(KVM_CAP_EXIT_ON_EMULATION_FAILURE, 1);
+            assert_eq!(result, Ok(0));
+        }
+        vcpu
+    };
+    assert_eq!(user(false).enter(), Ok(exit::KVM_EXIT_SHUTDOWN));
+    let vcpu = user(true);
+    failed(&vcpu, 0x1000);
+    assert_eq!(events(&vcpu).0, 0);
+    failed(&vcpu, 0x1000);
+    vcpu.vm
+        .enable(KVM_CAP_EXIT_ON_EMULATION_FAILURE, 0)
+        .unwrap();
+    assert_eq!(vcpu.enter(), Ok(exit::KVM_EXIT_SHUTDOWN));
+
+    // jmp 0x20000000: no bytes, so that the rest comes in their place.
+    let vm = Vm::new();
+    vm.write(0, &[0xe9, 0xfb, 0xff, 0xff, 0x1f]);
+    let vcpu = vm.vcpu(0, 0);
+    assert_eq!(vcpu.enter(), Ok(exit::KVM_EXIT_INTERNAL_ERROR));
+    let internal: exit::internal = vcpu.run.exit();
+    assert_eq!((internal.suberror, internal.ndata), (1, 6));
+    let data = [0, 0x400, 0x1_0000_0014, 0x2000_0000, 0, 0];
+    assert_eq!(internal.data[..6], data);
 }

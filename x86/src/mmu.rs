@@ -29,7 +29,7 @@ use crate::insn::{info, mode};
 use crate::machine::TELL_EPOCH;
 use crate::regs::flag;
 use crate::state::cr4;
-use crate::{Cpu, vcpu};
+use crate::{Cpu, emulation, vcpu};
 use understudy_engine::arch::{AccessKind, Fetch, Frame, Target};
 use understudy_engine::emit::{Align, Mem, Stop};
 use understudy_engine::request::FLUSH_STORES;
@@ -199,7 +199,7 @@ pub(crate) fn fetch(cpu: &mut Cpu) -> Result<Fetch, Stop> {
     let address = cpu.pc;
     let physical = fetch_physical(cpu, address)?;
     let Some(memory) = cpu.state.memory.lookup(physical) else {
-        return Err(vcpu::internal_error(cpu));
+        return Err(emulation::unfetched(cpu, physical, &[]));
     };
     publish_code(cpu, physical);
     Ok(Fetch {

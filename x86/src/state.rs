@@ -169,6 +169,8 @@ pub struct State {
     pub(crate) msr_pending: Option<exits::Pending>,
     /// KVM's quirks.
     pub quirks: Quirks,
+    /// What KVM's emulator fails to do is always user space's (`KVM_CAP_EXIT_ON_EMULATION_FAILURE`).
+    pub exit_on_emulation_failure: bool,
     /// The hypercalls that there are.
     pub hypercall: Option<Hypercall>,
     /// What CPUID gives.
@@ -258,6 +260,7 @@ impl State {
             msr_exits: MsrExits::default(),
             msr_pending: None,
             quirks: Quirks::default(),
+            exit_on_emulation_failure: false,
             hypercall: Some(pv::hypercalls::hypercall),
             cpuid: Vec::new(),
             cpl: 0,

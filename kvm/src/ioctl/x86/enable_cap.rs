@@ -132,6 +132,16 @@ pub(crate) fn enable_cap(machine: &Machine, cap: &kvm_enable_cap) -> Result<(), 
             machine.disabled_exits.fetch_or(argument, Ordering::SeqCst);
             Ok(())
         }
+        KVM_CAP_EXIT_ON_EMULATION_FAILURE => {
+            if argument & !1 != 0 {
+                return Err(Errno::EINVAL);
+            }
+            let on = argument != 0;
+            machine
+                .settings
+                .change(|settings| settings.exit_on_emulation_failure = on);
+            Ok(())
+        }
         KVM_CAP_MSR_PLATFORM_INFO => {
             let readable = argument != 0;
             machine
