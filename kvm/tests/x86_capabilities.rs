@@ -278,3 +278,80 @@ fn emulation_failures_are_told() {
     let data = [0, 0x400, 0x1_0000_0014, 0x2000_0000, 0, 0];
     assert_eq!(internal.data[..6], data);
 }
+
+fn msr(vcpu: &Vcpu, index: u32) -> u64 {
+    let mut entry = [1u32, 0, index, 0, 0, 0];
+    assert_eq!(vcpu.ioctl(KVM_GET_MSRS, &mut entry), Ok(1), "{index:#x}");
+    u64::from(entry[4]) | u64::from(entry[5]) << 32
+}
+
+fn set_msr(vcpu: &Vcpu, index: u32, value: u64) {
+    let mut entry = [1u32, 0, index, 0, value as u32, (value >> 32) as u32];
+    assert_eq!(vcpu.ioctl(KVM_SET_MSRS, &mut entry), Ok(1), "{index:#x}");
+}
+
+/// KVM API 7.30: OUT to port 0x7e is over when user space hears of it, unless the quirk is disabled.
+#[test]
+fn an_out_to_port_0x7e_is_over_before_its_exit() {
+    // out 0x7e, al; out 0x7f, al; mov dx, 0x7e; out dx, al; in al, 0x7e
+    let code = [
+        0xe6, 0x7e, 0xe6, 0x7f, 0x66, 0xba, 0x7e, 0, 0xee, 0xe4, 0x7e,
+    ];
+    for (disabled, at) in [(0, [2, 2, 9, 9]), (8, [0, 2, 8, 9])] {
+        let vm = Vm::new();
+        vm.write(0, &code);
+        vm.enable(KVM_CAP_DISABLE_QUIRKS2, disabled).unwrap();
+        let vcpu = vm.vcpu(0, 0);
+        for rip in at {
+            assert_eq!(vcpu.enter(), Ok(exit::KVM_EXIT_IO));
+            assert_eq!(vcpu.regs().rip, rip, "{disabled}");
+        }
+    }
+    // As on Linux 6.12.117: a step takes the place of the exit.
+    let vm = Vm::new();
+    vm.write(0, &code);
+    let vcpu = vm.vcpu(0, 0);
+    let mut debug = kvm_guest_debug {
+        control: (GuestDebugControl::ENABLE | GuestDebugControl::SINGLESTEP).bits(),
+        ..kvm_guest_debug::default()
+    };
+    vcpu.ioctl(KVM_SET_GUEST_DEBUG, &mut debug).unwrap();
+    assert_eq!(vcpu.enter(), Ok(exit::KVM_EXIT_DEBUG));
+    let step: kvm_debug_exit_arch = vcpu.run.exit();
+    assert_eq!((step.exception, step.pc, step.dr6), (1, 2, 0xffff_4ff0));
+    assert_eq!(vcpu.enter(), Ok(exit::KVM_EXIT_IO));
+    assert_eq!(vcpu.regs().rip, 2);
+    assert_eq!(vcpu.enter(), Ok(exit::KVM_EXIT_DEBUG));
+    let step: kvm_debug_exit_arch = vcpu.run.exit();
+    assert_eq!(step.pc, 4);
+}
+
+/// KVM API 7.30: MSRs that tell of the processor are user space's to fill in, of vCPUs made from then on.
+#[test]
+fn feature_msrs_begin_as_0_without_their_quirk() {
+    let features = [0x8b, 0xce, 0x10a];
+    let vcpu = Vm::new().vcpu(0, 0);
+    let before = features.map(|index| msr(&vcpu, index));
+    assert!(before.iter().all(|value| *value != 0));
+    vcpu.vm.enable(KVM_CAP_DISABLE_QUIRKS2, 1 << 8).unwrap();
+    assert_eq!(features.map(|index| msr(&vcpu, index)), before);
+    let vm = Vm::new();
+    vm.enable(KVM_CAP_DISABLE_QUIRKS2, 1 << 8).unwrap();
+    let vcpu = vm.vcpu(0, 0);
+    assert_eq!(features.map(|index| msr(&vcpu, index)), [0; 3]);
+    assert_eq!(msr(&vcpu, 0x1a0), 0x1800, "no such MSR");
+    set_msr(&vcpu, 0x10a, before[2]);
+    assert_eq!(msr(&vcpu, 0x10a), before[2]);
+}
+
+/// KVM API 7.30: the bits that there are, of which each may be disabled.
+#[test]
+fn quirks_that_there_are() {
+    let vm = Vm::new();
+    assert_eq!(vm.check(KVM_CAP_DISABLE_QUIRKS2), 0x7ff);
+    for bit in 0..11 {
+        assert_eq!(vm.enable(KVM_CAP_DISABLE_QUIRKS2, 1 << bit), Ok(0));
+    }
+    let bad = vm.enable(KVM_CAP_DISABLE_QUIRKS2, 1 << 11);
+    assert_eq!(bad, Err(Errno::EINVAL));
+}

@@ -272,6 +272,18 @@ pub(crate) fn completed(cpu: &mut Cpu, hits: u64) {
     cpu.state.debug.completed = Some(step | hits).filter(|bits| *bits != 0);
 }
 
+/// An access of a port is over before user space is told of it. A step of user space's takes the place of
+/// that exit, and the access is lost, as in KVM.
+pub(crate) fn completed_early(cpu: &mut Cpu, hits: u64) {
+    completed(cpu, hits);
+    if cpu.state.debug.guest.has(control::SINGLESTEP) && cpu.state.rflags & flag::TF != 0 {
+        cpu.state.exit = None;
+        if let Some(bits) = cpu.state.debug.completed.take() {
+            trap(cpu, bits);
+        }
+    }
+}
+
 /// User space has taken an element of an OUTS. Of user space's own steps there is none here.
 pub(crate) fn element_completed(cpu: &mut Cpu, hits: u64) {
     let flags = cpu.state.rflags;

@@ -19,7 +19,7 @@ use crate::vcpu::Vcpu;
 use crate::x86::Machine;
 
 /// Quirks that can be disabled: KVM's of Linux 6.12 (`KVM_CAP_DISABLE_QUIRKS2`).
-pub(crate) const QUIRKS: u64 = 0x7ff;
+pub(crate) const QUIRKS: u64 = quirk::ALL;
 /// Of these, those that the older `KVM_CAP_DISABLE_QUIRKS` does not refuse: any.
 const ANY: u64 = u64::MAX;
 /// Accesses of MSRs that can exit (`KVM_CAP_X86_USER_SPACE_MSR`).
