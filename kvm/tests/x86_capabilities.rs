@@ -355,3 +355,116 @@ fn quirks_that_there_are() {
     let bad = vm.enable(KVM_CAP_DISABLE_QUIRKS2, 1 << 11);
     assert_eq!(bad, Err(Errno::EINVAL));
 }
+
+const VAL: u64 = 1 << 63;
+const OVER: u64 = 1 << 62;
+const UC: u64 = 1 << 61;
+const PCC: u64 = 1 << 57;
+const MCG_STATUS: u32 = 0x17a;
+const MCG_CTL: u32 = 0x17b;
+const MC1_CTL: u32 = 0x404;
+const MC1_STATUS: u32 = 0x405;
+
+/// A vCPU with four banks, and CR4.MCE as given.
+fn with_banks(cr4_mce: bool) -> Vcpu {
+    let vm = Vm::new();
+    // hlt
+    vm.write(0, &[0xf4]);
+    let vcpu = vm.vcpu(0, 0);
+    vcpu.ioctl(KVM_X86_SETUP_MCE, &mut (4u64 | 1 << 8 | 1 << 24))
+        .unwrap();
+    let mut sregs = kvm_sregs::default();
+    vcpu.ioctl(KVM_GET_SREGS, &mut sregs).unwrap();
+    sregs.cr4 |= if cr4_mce { 1 << 6 } else { 0 };
+    vcpu.ioctl(KVM_SET_SREGS, &mut sregs).unwrap();
+    vcpu
+}
+
+fn inject(vcpu: &Vcpu, status: u64, mcg_status: u64, bank: u8) -> Result<i64, Errno> {
+    let mut mce = kvm_x86_mce {
+        status,
+        addr: 0x1234,
+        misc: 0x56,
+        mcg_status,
+        bank,
+        ..kvm_x86_mce::default()
+    };
+    vcpu.ioctl(KVM_X86_SET_MCE, &mut mce)
+}
+
+/// IA32_MCG_STATUS, and STATUS, ADDR and MISC of bank 1.
+fn logged(vcpu: &Vcpu) -> [u64; 4] {
+    [MCG_STATUS, MC1_STATUS, MC1_STATUS + 1, MC1_STATUS + 2].map(|index| msr(vcpu, index))
+}
+
+fn pending(vcpu: &Vcpu) -> Option<u8> {
+    let mut events = kvm_vcpu_events::default();
+    vcpu.ioctl(KVM_GET_VCPU_EVENTS, &mut events).unwrap();
+    let exception = events.exception;
+    (exception.pending != 0 && exception.has_error_code == 0).then_some(exception.nr)
+}
+
+/// KVM API 4.106, with what Linux 6.12.117 answers: an uncorrected error is #MC.
+#[test]
+fn a_machine_check_is_injected() {
+    let vcpu = with_banks(true);
+    let error = VAL | UC | PCC | 0x17;
+    for (status, bank) in [(error, 4), (error, 255), (error & !VAL, 1), (0, 1)] {
+        assert_eq!(inject(&vcpu, status, 5, bank), Err(Errno::EINVAL));
+    }
+    let null = vcpu.vm.program.call(vcpu.fd, KVM_X86_SET_MCE, 0);
+    assert_eq!(null, Err(Errno::EFAULT));
+    assert_eq!((logged(&vcpu), pending(&vcpu)), ([0; 4], None));
+    assert_eq!(inject(&vcpu, error, 5, 1), Ok(0));
+    assert_eq!(logged(&vcpu), [5, error, 0x1234, 0x56]);
+    assert_eq!(pending(&vcpu), Some(18));
+    // One on top of another that is being handled.
+    let vcpu = with_banks(true);
+    set_msr(&vcpu, MC1_STATUS, VAL | 1);
+    assert_eq!(inject(&vcpu, error, 5, 1), Ok(0));
+    assert_eq!(logged(&vcpu)[1], error | OVER);
+    let mut regs = vcpu.regs();
+    vcpu.ioctl(KVM_SET_REGS, &mut regs).unwrap();
+    assert_eq!(pending(&vcpu), None);
+    set_msr(&vcpu, MCG_STATUS, 4);
+    assert_eq!(inject(&vcpu, error, 5, 1), Ok(0));
+    assert_eq!(logged(&vcpu)[0], 4);
+    assert_eq!(vcpu.enter(), Ok(exit::KVM_EXIT_SHUTDOWN));
+}
+
+/// SDM vol. 3B, 16.3: without CR4.MCE it is a shutdown, and nothing is logged.
+#[test]
+fn a_machine_check_that_cannot_be_taken() {
+    let vcpu = with_banks(false);
+    assert_eq!(inject(&vcpu, VAL | UC | PCC, 5, 1), Ok(0));
+    assert_eq!((logged(&vcpu), pending(&vcpu)), ([0; 4], None));
+    assert_eq!(vcpu.enter(), Ok(exit::KVM_EXIT_SHUTDOWN));
+    // Where it is not announced, there is none.
+    for register in [MCG_CTL, MC1_CTL] {
+        let vcpu = with_banks(false);
+        set_msr(&vcpu, register, 0);
+        assert_eq!(inject(&vcpu, VAL | UC | PCC, 5, 1), Ok(0));
+        assert_eq!((logged(&vcpu), pending(&vcpu)), ([0; 4], None));
+        assert_eq!(vcpu.enter(), Ok(exit::KVM_EXIT_HLT));
+    }
+}
+
+/// Corrected errors, and uncorrected ones that need no action (UCNA), are logged and no more.
+#[test]
+fn errors_that_are_only_logged() {
+    let vcpu = with_banks(false);
+    for over in [0, OVER] {
+        assert_eq!(inject(&vcpu, VAL | 0x17, 5, 1), Ok(0));
+        assert_eq!(logged(&vcpu), [0, VAL | 0x17 | over, 0x1234, 0x56]);
+    }
+    let ucna = VAL | UC | 0x18;
+    for _ in 0..2 {
+        assert_eq!(inject(&vcpu, ucna, 0, 1), Ok(0));
+        assert_eq!(logged(&vcpu), [0, ucna, 0x1234, 0x56]);
+    }
+    // A corrected one does not take its place.
+    assert_eq!(inject(&vcpu, VAL | 0x19, 5, 1), Ok(0));
+    assert_eq!(logged(&vcpu)[1], ucna | OVER);
+    assert_eq!(pending(&vcpu), None);
+    assert_eq!(vcpu.enter(), Ok(exit::KVM_EXIT_HLT));
+}
