@@ -184,7 +184,7 @@ fn xsave_leaf() -> [u32; 4] {
 const BASIC: u32 = 0xd;
 const EXTENDED: u32 = 0x8000_0021;
 /// "KVMKVMKVM" in EBX, ECX and EDX.
-const KVM: [u32; 3] = [
+pub(crate) const KVM: [u32; 3] = [
     u32::from_le_bytes(*b"KVMK"),
     u32::from_le_bytes(*b"VMKV"),
     u32::from_le_bytes(*b"M\0\0\0"),

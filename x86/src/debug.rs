@@ -268,6 +268,18 @@ pub(crate) fn completed(cpu: &mut Cpu) {
     cpu.state.debug.completed = cpu.state.rflags & flag::TF != 0;
 }
 
+/// An access of a port is over before user space is told of it. A step of user space's takes the place of
+/// that exit, and the access is lost, as in KVM.
+pub(crate) fn completed_early(cpu: &mut Cpu) {
+    completed(cpu);
+    if cpu.state.debug.guest.has(control::SINGLESTEP)
+        && std::mem::take(&mut cpu.state.debug.completed)
+    {
+        cpu.state.exit = None;
+        trap(cpu, BS);
+    }
+}
+
 /// User space has taken an element of an OUTS. Of user space's own steps there is none here.
 pub(crate) fn element_completed(cpu: &mut Cpu) {
     let flags = cpu.state.rflags;

@@ -143,6 +143,12 @@ pub(crate) fn queue(cpu: &mut Cpu, nr: u8, code: Option<u32>) {
     cpu.requests().post(INTERRUPT);
 }
 
+/// Has the vCPU shut down at the next entry.
+pub(crate) fn queue_triple_fault(cpu: &mut Cpu) {
+    cpu.state.events.triple_fault = true;
+    cpu.requests().post(INTERRUPT);
+}
+
 /// Queues an external interrupt that is taken at the next entry, whatever masks it: `KVM_INTERRUPT`
 /// without an interrupt controller in the kernel (KVM API 4.16).
 pub fn queue_interrupt(cpu: &mut Cpu, vector: u8) {
@@ -288,7 +294,10 @@ fn deliver_payload(cpu: &mut Cpu) {
 /// Whether RF is set in what an exception pushes that is raised here: it is of the class of faults, and
 /// no #DB, of which that cannot be told.
 fn is_fault(nr: u8) -> bool {
-    !matches!(nr, vector::DB | vector::BP | vector::OF | vector::DF | 18)
+    !matches!(
+        nr,
+        vector::DB | vector::BP | vector::OF | vector::DF | vector::MC
+    )
 }
 
 /// Takes what is queued.

@@ -59,6 +59,8 @@ pub mod vector {
     pub const MF: u8 = 16;
     /// Alignment check.
     pub const AC: u8 = 17;
+    /// Machine check.
+    pub const MC: u8 = 18;
     /// An exception of SSE or AVX.
     pub const XM: u8 = 19;
 }

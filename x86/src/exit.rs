@@ -42,8 +42,9 @@ pub enum Exit {
     },
     /// The host memory behind a slot is not there: `EFAULT`.
     Fault,
-    /// `KVM_EXIT_INTERNAL_ERROR`: an instruction that this processor does not have yet, or an
-    /// access that no device takes.
+    /// `KVM_EXIT_INTERNAL_ERROR`: what KVM's instruction emulator fails to do.
+    EmulationFailure(EmulationFailure),
+    /// `KVM_EXIT_INTERNAL_ERROR`: what this processor does not have.
     InternalError {
         /// `suberror`.
         suberror: u32,
@@ -68,6 +69,23 @@ pub struct DebugExit {
     /// `dr7`.
     pub dr7: Option<u64>,
 }
+
+/// The union's member for `KVM_EXIT_INTERNAL_ERROR` of [`EMULATION`], `emulation_failure`, and what KVM tells
+/// of the #VMEXIT behind it: a nested page fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EmulationFailure {
+    /// `insn_size`: bytes that were fetched, of the instruction and behind it.
+    pub insn_size: u8,
+    /// `insn_bytes`.
+    pub insn_bytes: [u8; 15],
+    /// EXITINFO1, an error code.
+    pub error: u64,
+    /// EXITINFO2, the guest-physical address.
+    pub address: u64,
+}
+
+/// EXITCODE of a nested page fault (AMD APM vol. 2, appendix C).
+pub const VMEXIT_NPF: u64 = 0x400;
 
 /// The union's member for `KVM_EXIT_X86_RDMSR` and `KVM_EXIT_X86_WRMSR`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

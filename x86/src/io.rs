@@ -2,6 +2,7 @@
 
 use crate::exceptions::{Fault, Trouble, vector};
 use crate::exit::{Exit, Io};
+use crate::quirks::quirk;
 use crate::regs::flag;
 use crate::segments::rights;
 use crate::{Cpu, debug, insn, mmu};
@@ -36,6 +37,9 @@ pub(crate) fn check(cpu: &mut Cpu, port: u16, bytes: u8) -> Result<(), Trouble> 
     }
     Ok(())
 }
+
+/// The port of KVM's quirk ([`quirk::OUT_7E_INC_RIP`]).
+const PORT_7E: u16 = 0x7e;
 
 /// How an access of a port goes on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -158,13 +162,19 @@ pub(crate) fn string_answered(cpu: &mut Cpu, io: &Io, access: Access) -> bool {
     true
 }
 
-/// IN or OUT: leaves with RIP at the instruction, unless a device answers.
+/// IN or OUT: leaves with RIP at the instruction, unless a device answers, or by KVM's quirk past it.
 pub(crate) fn access(cpu: &mut Cpu, io: Io, length: u64) -> Result<Stop, Trouble> {
     check(cpu, io.port, io.size)?;
     debug::by_kvm(cpu);
     if answered(cpu, &io) {
         cpu.pc = cpu.pc.wrapping_add(length);
         return Ok(Stop::Redirect);
+    }
+    if !io.is_in && io.port == PORT_7E && cpu.state.quirks.has(quirk::OUT_7E_INC_RIP) {
+        cpu.pc = cpu.pc.wrapping_add(length);
+        cpu.state.exit = Some(Exit::Io(io));
+        debug::completed_early(cpu);
+        return Ok(Stop::Exit);
     }
     cpu.state.io = Some(Pending {
         io,

@@ -8,6 +8,7 @@ pub mod cpuid;
 pub mod debug;
 mod descriptors;
 mod devices;
+mod emulation;
 pub mod events;
 pub mod exceptions;
 pub mod exit;
@@ -15,6 +16,7 @@ pub mod features;
 pub mod fp;
 pub mod fpu;
 pub mod hypercalls;
+pub mod idle;
 pub mod insn;
 pub mod interrupts;
 mod io;
@@ -95,10 +97,17 @@ impl Arch for X86 {
     }
 
     fn device_load(cpu: &mut Cpu, physical: u64, mem: Mem) -> Result<u64, Stop> {
+        if mem.info & insn::info::UNKNOWN != 0 {
+            let write = mem.info & insn::info::WRITES != 0;
+            return Err(emulation::unknown(cpu, physical, write));
+        }
         vcpu::device_load(cpu, physical, mem)
     }
 
     fn device_store(cpu: &mut Cpu, physical: u64, value: u64, mem: Mem) -> Result<(), Stop> {
+        if mem.info & insn::info::UNKNOWN != 0 {
+            return Err(emulation::unknown(cpu, physical, true));
+        }
         vcpu::device_store(cpu, physical, value, mem)
     }
 
@@ -118,12 +127,15 @@ impl Arch for X86 {
         bytes: u64,
         _: u64,
         value: u128,
-        _: Mem,
+        mem: Mem,
     ) -> Result<(), Stop> {
-        mmu::parts::store(cpu, address, bytes, value)
+        mmu::parts::store(cpu, address, bytes, value, mem)
     }
 
-    fn device_other(cpu: &mut Cpu, _: u64, _: Mem, kind: AccessKind) -> Stop {
+    fn device_other(cpu: &mut Cpu, physical: u64, mem: Mem, kind: AccessKind) -> Stop {
+        if mem.info & insn::info::UNKNOWN != 0 {
+            return emulation::unknown(cpu, physical, true);
+        }
         if kind == AccessKind::Atomic {
             return locked::run_without(cpu);
         }

@@ -10,7 +10,7 @@ use crate::vcpu::peer::Peer;
 use crate::{apic, pv, tsc};
 use std::collections::HashSet;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use understudy_engine::bus::Bus;
 use understudy_engine::peers::Peers;
@@ -39,6 +39,9 @@ pub struct Machine {
     pub tsc: tsc::Shared,
     /// What it offers to guests that know of KVM.
     pub pv: pv::Shared,
+    /// What a vCPU that is made now has no exits for ([`crate::idle::exits`],
+    /// `KVM_CAP_X86_DISABLE_EXITS`).
+    pub disabled_exits: AtomicU64,
     /// Its timers.
     pub(crate) timekeeper: Timekeeper,
     chipset: OnceLock<Chipset>,
@@ -58,6 +61,7 @@ impl Machine {
             apic: apic::Options::default(),
             tsc: tsc::Shared::default(),
             pv: pv::Shared::default(),
+            disabled_exits: AtomicU64::new(0),
             timekeeper: Timekeeper::new(),
             chipset: OnceLock::new(),
             code: RwLock::default(),

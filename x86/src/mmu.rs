@@ -29,7 +29,7 @@ use crate::insn::{info, mode};
 use crate::machine::TELL_EPOCH;
 use crate::regs::flag;
 use crate::state::cr4;
-use crate::{Cpu, vcpu};
+use crate::{Cpu, emulation, vcpu};
 use understudy_engine::arch::{AccessKind, Fetch, Frame, Target};
 use understudy_engine::emit::{Align, Mem, Stop};
 use understudy_engine::request::FLUSH_STORES;
@@ -166,6 +166,12 @@ fn page(cpu: &mut Cpu, address: u64, access: Access) -> Result<Page, Failure> {
     Ok(page)
 }
 
+/// The guest-physical address behind a linear one, for data.
+pub(crate) fn physical(cpu: &mut Cpu, address: u64, what: Use) -> Result<u64, Failure> {
+    let access = access(cpu, what);
+    Ok(page(cpu, address, access)?.frame + address % PAGE)
+}
+
 /// What a failed translation leads to.
 pub(crate) fn fail(cpu: &mut Cpu, address: u64, failure: Failure) -> Stop {
     match failure {
@@ -193,7 +199,7 @@ pub(crate) fn fetch(cpu: &mut Cpu) -> Result<Fetch, Stop> {
     let address = cpu.pc;
     let physical = fetch_physical(cpu, address)?;
     let Some(memory) = cpu.state.memory.lookup(physical) else {
-        return Err(vcpu::internal_error(cpu));
+        return Err(emulation::unfetched(cpu, physical, &[]));
     };
     publish_code(cpu, physical);
     Ok(Fetch {

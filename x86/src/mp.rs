@@ -1,5 +1,6 @@
 //! Whether a vCPU runs: HLT, INIT and start-up messages (SDM vol. 3A, 9.4 and 10.1; KVM API 4.38,
-//! "KVM_GET_MP_STATE"). With a local APIC of user space's, HLT is an exit, and a vCPU always runs.
+//! "KVM_GET_MP_STATE"). With a local APIC of user space's, HLT is an exit, and a vCPU always runs. Where KVM
+//! does not intercept HLT, it is [`crate::idle`]'s.
 //!
 //! ```text
 //!   Uninitialized ──INIT──► InitReceived ──SIPI──► Runnable ──HLT──► Halted
@@ -15,7 +16,8 @@ use crate::regs;
 use crate::segments::seg;
 use crate::state::{self, State, cr0};
 use crate::vcpu::Vcpu;
-use crate::{Cpu, events, mmu, pv, vcpu};
+use crate::{Cpu, events, idle, mmu, pv, vcpu};
+use std::time::Duration;
 use understudy_engine::emit::Stop;
 use understudy_engine::request::EXIT;
 use understudy_engine::sleep::Woken;
@@ -73,6 +75,7 @@ pub(crate) fn halt(cpu: &mut Cpu) -> bool {
 
 /// A trap behind HLT ends it.
 pub(crate) fn wake(cpu: &mut Cpu) {
+    idle::wake(cpu);
     if cpu.state.mp == MpState::Halted {
         cpu.state.mp = MpState::Runnable;
     }
@@ -84,12 +87,15 @@ fn ready(cpu: &Cpu) -> bool {
     if apic.noted(event::INIT | event::SIPI) != 0 {
         return true;
     }
-    if cpu.state.mp != MpState::Halted {
-        return false;
-    }
+    cpu.state.mp == MpState::Halted && halt_ends(cpu)
+}
+
+/// Whether there is something that ends a halt.
+fn halt_ends(cpu: &Cpu) -> bool {
     if events::exception_waits(cpu) {
         return true;
     }
+    let apic = cpu.state.peer.apic();
     let interrupts = &cpu.state.interrupts;
     let nmi = interrupts.nmi || apic.noted(event::NMI) != 0;
     apic.noted(event::KICK) != 0
@@ -97,17 +103,30 @@ fn ready(cpu: &Cpu) -> bool {
         || interrupts::open(cpu) && interrupts::waits(cpu)
 }
 
-/// Sleeps until there is, or until somebody wants the vCPU to leave.
-fn wait(cpu: &mut Cpu) {
+/// The same of a wait of the processor's own ([`idle`]), which whatever KVM has to do ends, too: an exit
+/// that user space has asked for, say. `masked` if an interrupt does though interrupts are masked.
+pub(crate) fn idle_ends(cpu: &Cpu, masked: bool) -> bool {
+    let apic = cpu.state.peer.apic();
+    apic.noted(event::INIT | event::SIPI) != 0
+        || halt_ends(cpu)
+        || cpu.state.interrupts.window && interrupts::open(cpu)
+        || masked && interrupts::waits(cpu)
+}
+
+/// Sleeps until it `ends`, or until somebody wants the vCPU to leave; once only if there is a `time`.
+pub(crate) fn wait(cpu: &mut Cpu, time: Option<Duration>, ends: impl Fn(&Cpu) -> bool) {
     let peer = cpu.state.peer.clone();
     peer.requests().leave();
     loop {
         let seen = peer.sleeper().seen();
-        if ready(cpu) || peer.requests().pending() & EXIT != 0 {
+        if ends(cpu) || peer.requests().pending() & EXIT != 0 {
             break;
         }
-        if peer.sleeper().sleep(seen, None) == Woken::Signal {
+        if peer.sleeper().sleep(seen, time) == Woken::Signal {
             peer.requests().post(EXIT);
+        }
+        if time.is_some() {
+            break;
         }
     }
     peer.sleeper().awake();
@@ -133,6 +152,7 @@ fn accept(cpu: &mut Cpu) {
 
 /// Looks after INIT and start-up messages, and waits if the vCPU does not run.
 pub(crate) fn service(cpu: &mut Cpu) -> Result<(), Stop> {
+    idle::service(cpu)?;
     let some = cpu.state.peer.apic().noted(event::INIT | event::SIPI);
     if cpu.state.mp == MpState::Runnable && some == 0 {
         return Ok(());
@@ -140,7 +160,7 @@ pub(crate) fn service(cpu: &mut Cpu) -> Result<(), Stop> {
     let first = cpu.state.mp == MpState::Uninitialized;
     accept(cpu);
     while cpu.state.mp != MpState::Runnable {
-        wait(cpu);
+        wait(cpu, None, ready);
         let ready = ready(cpu);
         accept(cpu);
         if ready && cpu.state.mp == MpState::Halted {

@@ -60,10 +60,24 @@ pub struct Pv {
     pub(crate) hypercall: bool,
 }
 
+/// The leaf that has the features, of leaves that may be several hypervisors': the one behind KVM's
+/// signature.
+pub fn features_leaf<'a>(leaves: impl IntoIterator<Item = &'a cpuid::Entry>) -> Option<u32> {
+    let of_kvm = |leaf: &&cpuid::Entry| {
+        let [_, signature @ ..] = leaf.values;
+        (0x4000_0000..0x4001_0000).contains(&leaf.function)
+            && leaf.function & 0xff == 0
+            && signature == cpuid::KVM
+    };
+    let bases = leaves.into_iter().filter(of_kvm);
+    bases.map(|leaf| leaf.function | 1).min()
+}
+
 /// Whether the guest may use a feature.
 pub(crate) fn has(cpu: &Cpu, bit: u32) -> bool {
     const EAX: usize = 0;
-    !cpu.state.pv.enforce || cpuid::has(cpu, (0x4000_0001, 0, EAX, bit))
+    let announced = |leaf| cpuid::has(cpu, (leaf, 0, EAX, bit));
+    !cpu.state.pv.enforce || features_leaf(&cpu.state.cpuid).is_some_and(announced)
 }
 
 /// INIT: what was enabled is not any more.

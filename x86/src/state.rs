@@ -8,6 +8,7 @@ use crate::exit::Exit;
 use crate::fp;
 use crate::fpu::Fpu;
 use crate::hypercalls::Hypercall;
+use crate::idle::Idle;
 use crate::insn::mode;
 use crate::interrupts::{self, InterruptState};
 use crate::io::{Input, Pending};
@@ -168,6 +169,8 @@ pub struct State {
     pub(crate) msr_pending: Option<exits::Pending>,
     /// KVM's quirks.
     pub quirks: Quirks,
+    /// What KVM's emulator fails to do is always user space's (`KVM_CAP_EXIT_ON_EMULATION_FAILURE`).
+    pub exit_on_emulation_failure: bool,
     /// The hypercalls that there are.
     pub hypercall: Option<Hypercall>,
     /// What CPUID gives.
@@ -188,6 +191,8 @@ pub struct State {
     pub pv: Pv,
     /// Whether it runs.
     pub mp: MpState,
+    /// Waits of the processor's own.
+    pub(crate) idle: Idle,
     /// Interrupts that wait.
     pub interrupts: InterruptState,
     /// Accesses of devices under way.
@@ -255,6 +260,7 @@ impl State {
             msr_exits: MsrExits::default(),
             msr_pending: None,
             quirks: Quirks::default(),
+            exit_on_emulation_failure: false,
             hypercall: Some(pv::hypercalls::hypercall),
             cpuid: Vec::new(),
             cpl: 0,
@@ -265,6 +271,7 @@ impl State {
             events: EventState::default(),
             pv: Pv::default(),
             mp: MpState::default(),
+            idle: Idle::default(),
             interrupts: InterruptState::default(),
             devices: Devices::default(),
             io: None,

@@ -151,7 +151,7 @@ impl Bare {
         (to.regs, to.pc) = (from.regs, from.pc);
         let (from, to) = (&from.state, &mut to.state);
         (to.cr0, to.cr3, to.cr4, to.efer) = (from.cr0, from.cr3, from.cr4, from.efer);
-        (to.rflags, to.cpl, to.segments) = (from.rflags, from.cpl, from.segments);
+        (to.rflags, to.cpl, *to.segments) = (from.rflags, from.cpl, *from.segments);
         to.cpuid = from.cpuid.clone();
         (*to.gdtr, *to.idtr) = (*from.gdtr, *from.idtr);
         (*to.ldtr, *to.tr) = (*from.ldtr, *from.tr);

@@ -25,7 +25,7 @@ use crate::msrs::exits;
 use crate::pv;
 use crate::regs::flag;
 use crate::state::{self, State, cr0};
-use crate::{Cpu, X86, debug, devices};
+use crate::{Cpu, X86, debug, devices, idle};
 use peer::Peer;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -60,6 +60,7 @@ impl Vcpu {
         let mut engine = Engine::new(State::new(machine.clone(), peer), requests);
         reset(&mut engine.cpu);
         engine.cpu.state.tsc = machine.new_tsc();
+        idle::begin(&mut engine.cpu);
         engine.cpu.state.mp = MpState::initial(&engine.cpu.state);
         Vcpu {
             engine,
@@ -101,6 +102,7 @@ impl Vcpu {
                 suberror: EMULATION,
             };
         }
+        idle::wake(&mut self.engine.cpu);
         pv::begin(&mut self.engine.cpu);
         self.engine.run();
         pv::end(&mut self.engine.cpu);

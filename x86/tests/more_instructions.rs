@@ -189,7 +189,7 @@ fn a_call_gate_copies_parameters_in_protected_mode() {
         put(m, rsp, 0x2222_2222_1111_1111);
         let state = &mut m.cpu().state;
         state.gdtr.limit = 0x5f;
-        for segment in &mut state.segments {
+        for segment in &mut *state.segments {
             segment.rights |= 3 << 5;
             segment.selector |= 3;
         }

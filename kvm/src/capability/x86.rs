@@ -8,6 +8,7 @@ use understudy_abi::common::{ClockFlags, DirtyLogFlags};
 use understudy_abi::x86::{GuestDebugControl, KVM_COALESCED_MMIO_PAGE_OFFSET, SyncRegs};
 
 use understudy_x86::chipset::routing::GSIS;
+use understudy_x86::idle::exits;
 
 use super::nr_vcpus;
 use crate::guest::Guest;
@@ -84,6 +85,7 @@ pub(super) fn of_system(system: &Kvm, capability: u32) -> i32 {
         | KVM_CAP_X86_MSR_FILTER
         | KVM_CAP_GET_MSR_FEATURES
         | KVM_CAP_DISABLE_QUIRKS
+        | KVM_CAP_EXIT_ON_EMULATION_FAILURE
         | KVM_CAP_NOP_IO_DELAY
         | KVM_CAP_PCI_SEGMENT => 1,
         KVM_CAP_MCE => 32,
@@ -92,6 +94,7 @@ pub(super) fn of_system(system: &Kvm, capability: u32) -> i32 {
         KVM_CAP_IRQ_ROUTING => GSIS as i32,
         KVM_CAP_X2APIC_API => X2APIC_API as i32,
         KVM_CAP_XSAVE2 => 4096,
+        KVM_CAP_X86_DISABLE_EXITS => exits::ALL as i32,
         KVM_CAP_DISABLE_QUIRKS2 => QUIRKS as i32,
         KVM_CAP_COALESCED_MMIO => KVM_COALESCED_MMIO_PAGE_OFFSET as i32,
         KVM_CAP_NR_VCPUS => nr_vcpus(limits),

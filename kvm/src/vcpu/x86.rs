@@ -13,6 +13,7 @@ use understudy_abi::x86::{
     SyncRegs, kvm_cpuid_entry2, kvm_guest_debug, kvm_regs, kvm_sregs, kvm_sync_regs,
     kvm_vcpu_events,
 };
+use understudy_x86::quirks::quirk;
 use understudy_x86::vcpu::Vcpu as Processor;
 
 use super::{GuestDebug, ReadMsrExit, Vcpu, VcpuEvents, VcpuExit, VcpuFd, WriteMsrExit};
@@ -51,13 +52,20 @@ pub(crate) struct State {
 
 impl State {
     pub(crate) fn new(machine: &Machine, id: u32) -> Result<State, Errno> {
+        let mut cpu = Processor::new(machine, id);
+        let mut changes = 0;
+        machine.settings.settle(cpu.cpu_mut(), &mut changes);
+        let state = &mut cpu.cpu_mut().state;
+        if !state.quirks.has(quirk::STUFF_FEATURE_MSRS) {
+            state.msrs.forget_features();
+        }
         Ok(State {
-            cpu: Processor::new(machine, id),
+            cpu,
             completion: None,
             cpuid: Vec::new(),
             has_run: false,
             sregs: Image::default(),
-            changes: 0,
+            changes,
         })
     }
 }

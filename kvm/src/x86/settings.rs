@@ -18,6 +18,8 @@ pub(crate) struct Settings {
     pub(crate) exception_payload: bool,
     /// A triple fault can be got and set (`KVM_CAP_X86_TRIPLE_FAULT_EVENT`).
     pub(crate) triple_fault_event: bool,
+    /// What KVM fails to emulate always exits (`KVM_CAP_EXIT_ON_EMULATION_FAILURE`).
+    pub(crate) exit_on_emulation_failure: bool,
     /// The guest cannot read MSR_PLATFORM_INFO (`KVM_CAP_MSR_PLATFORM_INFO`).
     pub(crate) platform_info_hidden: bool,
 }
@@ -76,6 +78,7 @@ impl Shared {
         state.msr_exits.filter = Some(self.filter.clone());
         state.events.payload = settings.exception_payload;
         state.events.triple_fault_event = settings.triple_fault_event;
+        state.exit_on_emulation_failure = settings.exit_on_emulation_failure;
         state.msrs.platform_info_readable = !settings.platform_info_hidden;
     }
 }

@@ -8,7 +8,7 @@ use super::bits::Count;
 use super::shift::Shift;
 use super::string::{Op, Repeat};
 use super::{Loc, NO_REG, Operands, RIP, mode, operand};
-use super::{bcd, debug, features, inspect, machine, ports, segments, wait};
+use super::{bcd, debug, emulator, features, inspect, machine, ports, segments, wait};
 use super::{
     bits, bmi, control, controls, exchange, moves, muldiv, page_end, shift, stack, string, system,
 };
@@ -39,8 +39,7 @@ const NOTHING: Operands = Operands {
     simd: super::simd::NONE,
 };
 
-/// Decodes, if the bytes are there.
-fn instruction(mode: u32, bytes: &[u8]) -> Result<Instruction, (DecoderError, usize)> {
+fn decoder(mode: u32, bytes: &[u8]) -> Decoder<'_> {
     let bits = if mode & mode::CODE64 != 0 {
         64
     } else if mode & mode::CODE32 != 0 {
@@ -49,7 +48,12 @@ fn instruction(mode: u32, bytes: &[u8]) -> Result<Instruction, (DecoderError, us
         16
     };
     // The instruction pointer is 0: what is relative to it stays so.
-    let mut decoder = Decoder::with_ip(bits, bytes, 0, DecoderOptions::NONE);
+    Decoder::with_ip(bits, bytes, 0, DecoderOptions::NONE)
+}
+
+/// Decodes, if the bytes are there.
+fn instruction(mode: u32, bytes: &[u8]) -> Result<Instruction, (DecoderError, usize)> {
+    let mut decoder = decoder(mode, bytes);
     let insn = decoder.decode();
     match decoder.last_error() {
         DecoderError::None => Ok(insn),
@@ -78,6 +82,23 @@ pub fn is_whole(mode: u32, bytes: &[u8]) -> bool {
     )
 }
 
+/// Whether these bytes tell which instruction it is: all but displacement and immediate are there.
+pub fn is_known(mode: u32, bytes: &[u8]) -> bool {
+    let mut padded = [0; page_end::MAX_LENGTH];
+    padded[..bytes.len()].copy_from_slice(bytes);
+    let mut decoder = decoder(mode, &padded);
+    let insn = decoder.decode();
+    let offsets = decoder.get_constant_offsets(&insn);
+    let head = if offsets.has_displacement() {
+        offsets.displacement_offset()
+    } else if offsets.has_immediate() {
+        offsets.immediate_offset()
+    } else {
+        insn.len()
+    };
+    head <= bytes.len()
+}
+
 /// Decodes an instruction of which all bytes are there.
 pub fn decode_whole(mode: u32, bytes: &[u8]) -> Insn<X86> {
     match instruction(mode, bytes) {
@@ -90,7 +111,9 @@ pub fn decode_whole(mode: u32, bytes: &[u8]) -> Insn<X86> {
 pub fn decode_unlocked(mode: u32, bytes: &[u8]) -> Option<Insn<X86>> {
     let mut insn = instruction(mode, bytes).ok()?;
     let exchanges = insn.mnemonic() == Mnemonic::Xchg;
-    if !insn.has_lock_prefix() && !exchanges {
+    // It is as atomic without the prefix here.
+    let pairs = insn.mnemonic() == Mnemonic::Cmpxchg8b;
+    if !insn.has_lock_prefix() && !exchanges && !pairs {
         return None;
     }
     insn.set_has_lock_prefix(false);
@@ -196,6 +219,9 @@ fn operands(mode: u32, insn: &Instruction) -> Operands {
     o.c = location(insn, 2);
     o.size = log2(bytes(insn, 0));
     o.via = operand::via(mode, segment(insn.memory_segment()));
+    if !emulator::knows(mode, insn) {
+        o.via |= super::via::UNKNOWN;
+    }
     o.address = default_address(mode);
     for index in 0..insn.op_count() {
         match insn.op_kind(index) {

@@ -164,7 +164,9 @@ pub static NEGATE: Helper<X86> = Helper {
     effects: Effects::ANY,
 };
 
-fn compare_pair(cpu: &mut Cpu, at: u64, half: Size) -> Result<u64, Stop> {
+fn compare_pair(cpu: &mut Cpu, at: u64, size: u8, via: u8) -> Result<u64, Stop> {
+    let mem = locked(cpu, size, via);
+    let half = mem.size;
     if half == Size::B8 && at & 15 != 0 {
         return Err(exceptions::raise(cpu, Fault::with_code(vector::GP, 0)));
     }
@@ -172,20 +174,16 @@ fn compare_pair(cpu: &mut Cpu, at: u64, half: Size) -> Result<u64, Stop> {
     let pair = |cpu: &Cpu, low, high| (cpu.slot(low) & mask, cpu.slot(high) & mask);
     let expected = pair(cpu, RAX, RDX);
     let new = pair(cpu, RBX, RCX);
-    let found = if half == Size::B4 && at & 4095 > 4088 {
-        // No atomic access crosses a page.
-        let (low, high) = (Mem::new(half), Mem::new(half));
-        let second = at.wrapping_add(4);
-        let found = (
-            access::load(cpu, at, low.info(super::info::WRITES))?,
-            access::load(cpu, second, high.info(super::info::WRITES))?,
-        );
-        let value = if found == expected { new } else { found };
+    let found = if half == Size::B4 && (at & 4095 > 4088 || cpu.state.unlocked) {
+        // No atomic access crosses a page, or is a device's.
         let whole = Mem::new(Size::B8);
+        let found = access::load(cpu, at, whole.info(super::info::WRITES))?;
+        let found = (found & mask, found >> 32);
+        let value = if found == expected { new } else { found };
         access::store(cpu, at, value.0 | value.1 << 32, whole)?;
         found
     } else {
-        access::compare_exchange_pair(cpu, at, expected, new, atomic(half))?
+        access::compare_exchange_pair(cpu, at, expected, new, mem)?
     };
     let equal = found == expected;
     if !equal {
@@ -197,7 +195,7 @@ fn compare_pair(cpu: &mut Cpu, at: u64, half: Size) -> Result<u64, Stop> {
 
 static PAIR: Helper<X86> = Helper {
     name: "compare_exchange_pair",
-    call: |cpu, [at, size, ..]| compare_pair(cpu, at, Size::from_log2(size as u32)),
+    call: |cpu, [at, size, via, ..]| compare_pair(cpu, at, size as u8, via as u8),
     effects: Effects::ANY,
 };
 
@@ -205,8 +203,8 @@ static PAIR: Helper<X86> = Helper {
 pub fn compare_pairs<E: Emit<Arch = X86>>(e: &mut E, o: &Operands) -> Result<(), E::Stop> {
     let offset = offset(e, o);
     let at = linear(e, o.via, offset, 2 << o.size, true)?;
-    let size = e.imm(u64::from(o.size));
-    let equal = e.call(&PAIR, &[at, size])?;
+    let (size, via) = (e.imm(u64::from(o.size)), e.imm(u64::from(o.via)));
+    let equal = e.call(&PAIR, &[at, size, via])?;
     // ZF alone.
     let one = e.imm(1);
     let differ = e.xor(equal, one);

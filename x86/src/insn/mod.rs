@@ -16,6 +16,7 @@ mod control;
 mod controls;
 mod debug;
 mod decode;
+mod emulator;
 mod exchange;
 pub mod features;
 mod inspect;
@@ -37,7 +38,7 @@ mod x87;
 mod xsave;
 
 pub(crate) use machine::complete as complete_in;
-pub(crate) use page_end::{fetch_bytes, length_here};
+pub(crate) use page_end::{MAX_LENGTH, bytes_to_know, fetch_bytes, length_here};
 
 use crate::X86;
 use understudy_engine::arch::Insn;
@@ -88,6 +89,8 @@ pub mod info {
     pub const WRITES: u32 = 1 << 1;
     /// Of a vector whose address must be a multiple of 16: #GP otherwise.
     pub const VECTOR: u32 = 1 << 2;
+    /// By an instruction that KVM's emulator does not know.
+    pub const UNKNOWN: u32 = 1 << 3;
 }
 
 /// Where an operand is.
@@ -133,6 +136,8 @@ pub mod via {
     pub const CHECKED: u8 = 1 << 4;
     /// It is the stack's segment, which faults with #SS.
     pub const STACK: u8 = 1 << 5;
+    /// The instruction is none that KVM's emulator knows.
+    pub const UNKNOWN: u8 = 1 << 6;
 }
 
 /// What decoding leaves of an instruction.

@@ -145,6 +145,9 @@ fn access<E: Emit<Arch = X86>>(e: &E, size: u8, via: u8, order: Order, extra: u3
     if via & via::STACK != 0 {
         mem.info |= info::STACK;
     }
+    if via & via::UNKNOWN != 0 {
+        mem.info |= info::UNKNOWN;
+    }
     mem.info |= extra;
     mem
 }

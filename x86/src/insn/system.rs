@@ -9,7 +9,7 @@ use crate::regs::{
     ADJUST, CARRY, DIRECTION, LESS, RAX, RCX, RDX, SIGN, ZERO, flag, low_flags, set_low_flags,
 };
 use crate::state::cr4;
-use crate::{Cpu, X86, debug, mp, state, tsc, vcpu};
+use crate::{Cpu, X86, debug, idle, mp, state, tsc, vcpu};
 use understudy_engine::emit::{Effects, Emit, Helper, SlotSet, Stop};
 
 /// An instruction that does nothing.
@@ -118,6 +118,9 @@ fn halt(cpu: &mut Cpu, length: u64) -> Stop {
         return exceptions::raise(cpu, Fault::with_code(vector::GP, 0));
     }
     cpu.pc = cpu.pc.wrapping_add(length);
+    if idle::halt(cpu) {
+        return Stop::Redirect;
+    }
     debug::by_kvm(cpu);
     if mp::halt(cpu) {
         return Stop::Redirect;

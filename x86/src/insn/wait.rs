@@ -8,12 +8,13 @@ use crate::cpuid::{self, feature};
 use crate::exceptions::{self, Fault, vector};
 use crate::quirks::quirk;
 use crate::regs::RCX;
-use crate::{X86, debug};
+use crate::{X86, debug, idle};
 use understudy_engine::emit::{Effects, Emit, Helper};
 
 const GP: Fault = Fault::with_code(vector::GP, 0);
 
-/// The checks, which are the processor's own but for the last: RCX may have these bits.
+/// The checks, which are the processor's own but for the last, which KVM makes where it intercepts them:
+/// RCX may have these bits.
 static ALLOWED: Helper<X86> = Helper {
     name: "monitor_allowed",
     call: |cpu, [extensions, ..]| {
@@ -22,6 +23,9 @@ static ALLOWED: Helper<X86> = Helper {
         }
         if cpu.slot(RCX) & 0xffff_ffff & !extensions != 0 {
             return Err(exceptions::raise(cpu, GP));
+        }
+        if idle::has_mwait(cpu) {
+            return Ok(0);
         }
         let never = cpu.state.quirks.has(quirk::MWAIT_NEVER_UD_FAULTS);
         let values = cpuid::query(cpu, 1, 0);
@@ -42,13 +46,36 @@ pub fn monitor<E: Emit<Arch = X86>>(e: &mut E, o: &Operands) -> Result<(), E::St
     let offset = read_reg(e, Loc::reg(0), o.address);
     let at = linear(e, o.via, offset, 1, false)?;
     load(e, at, 0, o.via, false)?;
+    e.call(&WATCH, &[at])?;
     Ok(())
 }
 
-/// MWAIT: goes on at once. Its one extension is that interrupts end it though they are masked.
+static WATCH: Helper<X86> = Helper {
+    name: "monitor",
+    call: |cpu, [address, ..]| {
+        idle::monitor(cpu, address);
+        Ok(0)
+    },
+    effects: Effects::ANY,
+};
+
+static WAIT: Helper<X86> = Helper {
+    name: "mwait",
+    call: |cpu, _| {
+        idle::mwait(cpu, cpu.slot(RCX) & MASKED != 0);
+        Ok(0)
+    },
+    effects: Effects::ANY,
+};
+
+/// RCX of MWAIT: interrupts end it though they are masked.
+const MASKED: u64 = 1;
+
+/// MWAIT: goes on at once where KVM intercepts it.
 pub fn mwait<E: Emit<Arch = X86>>(e: &mut E, _: &Operands) -> Result<(), E::Stop> {
-    let breaks = e.imm(1);
-    e.call(&ALLOWED, &[breaks])?;
+    let extensions = e.imm(MASKED);
+    e.call(&ALLOWED, &[extensions])?;
+    e.call(&WAIT, &[])?;
     e.end_block();
     Ok(())
 }

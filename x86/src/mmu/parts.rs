@@ -1,9 +1,9 @@
 //! Accesses with a part where there is no memory: they cross from or into a device's page, or have more
 //! than 8 bytes. KVM makes an access of a device of each part that it has in a page, 8 bytes at a time.
 
-use super::{PAGE, access, code_written, fail, page};
+use super::{PAGE, code_written, fail, physical};
 use crate::insn::{info, mode};
-use crate::{Cpu, vcpu};
+use crate::{Cpu, emulation, vcpu};
 use understudy_engine::emit::{Mem, Stop};
 
 use super::walk::Use;
@@ -17,7 +17,7 @@ struct Part {
 }
 
 /// The parts of an access, all of them translated before anything is done.
-fn parts(cpu: &mut Cpu, address: u64, bytes: u64, what: Use) -> Result<Vec<Part>, Stop> {
+fn parts(cpu: &mut Cpu, address: u64, bytes: u64, what: Use, mem: Mem) -> Result<Vec<Part>, Stop> {
     let mut all = Vec::new();
     let mut before = 0;
     while before < bytes {
@@ -28,9 +28,8 @@ fn parts(cpu: &mut Cpu, address: u64, bytes: u64, what: Use) -> Result<Vec<Part>
             at
         };
         let bytes = (bytes - before).min(8).min(PAGE - at % PAGE);
-        let access = access(cpu, what);
-        let physical = match page(cpu, at, access) {
-            Ok(page) => page.frame + at % PAGE,
+        let physical = match physical(cpu, at, what) {
+            Ok(physical) => physical,
             Err(failure) => return Err(fail(cpu, at, failure)),
         };
         all.push(Part {
@@ -40,7 +39,20 @@ fn parts(cpu: &mut Cpu, address: u64, bytes: u64, what: Use) -> Result<Vec<Part>
         });
         before += bytes;
     }
+    let write = what == Use::Write;
+    let first = all.iter().find(|part| !has_memory(cpu, part, write));
+    if let Some(first) = first
+        && mem.info & info::UNKNOWN != 0
+    {
+        return Err(emulation::unknown(cpu, first.physical, write));
+    }
     Ok(all)
+}
+
+/// Whether a part is memory's, and not a device's.
+fn has_memory(cpu: &Cpu, part: &Part, write: bool) -> bool {
+    let slot = cpu.state.memory.lookup(part.physical);
+    slot.is_some_and(|slot| !(write && slot.readonly))
 }
 
 /// A load of up to 16 bytes.
@@ -48,8 +60,8 @@ pub(crate) fn load(cpu: &mut Cpu, address: u64, bytes: u64, mem: Mem) -> Result<
     let writes = mem.info & info::WRITES != 0;
     let what = if writes { Use::Write } else { Use::Read };
     let mut value = 0;
-    for part in parts(cpu, address, bytes, what)? {
-        let low = if cpu.state.memory.lookup(part.physical).is_some() {
+    for part in parts(cpu, address, bytes, what, mem)? {
+        let low = if has_memory(cpu, &part, false) {
             let mut bytes = [0; 8];
             let read = cpu
                 .state
@@ -68,11 +80,16 @@ pub(crate) fn load(cpu: &mut Cpu, address: u64, bytes: u64, mem: Mem) -> Result<
 }
 
 /// A store.
-pub(crate) fn store(cpu: &mut Cpu, address: u64, bytes: u64, value: u128) -> Result<(), Stop> {
-    for part in parts(cpu, address, bytes, Use::Write)? {
+pub(crate) fn store(
+    cpu: &mut Cpu,
+    address: u64,
+    bytes: u64,
+    value: u128,
+    mem: Mem,
+) -> Result<(), Stop> {
+    for part in parts(cpu, address, bytes, Use::Write, mem)? {
         let value = (value >> (8 * part.before)) as u64 & !0 >> (64 - 8 * part.bytes);
-        let memory = cpu.state.memory.lookup(part.physical);
-        if memory.is_none_or(|slot| slot.readonly) {
+        if !has_memory(cpu, &part, true) {
             vcpu::device_write(cpu, part.physical, value, part.bytes)?;
             continue;
         }

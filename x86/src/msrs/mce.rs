@@ -1,7 +1,10 @@
-//! The machine-check registers (SDM vol. 3B, chapter 16; KVM API 4.105, "KVM_X86_SETUP_MCE").
+//! The machine-check registers (SDM vol. 3B, chapter 16; KVM API 4.105, "KVM_X86_SETUP_MCE",
+//! and what follows it).
 
 use super::{By, Msr};
-use crate::Cpu;
+use crate::exceptions::vector;
+use crate::state::cr4;
+use crate::{Cpu, events};
 
 /// The most banks (`KVM_MAX_MCE_BANKS`).
 const BANKS: usize = 32;
@@ -11,6 +14,25 @@ const CTL_P: u64 = 1 << 8;
 const CMCI_P: u64 = 1 << 10;
 /// MCG_CAP: errors can be recovered from by software.
 const SER_P: u64 = 1 << 24;
+/// IA32_MCG_STATUS: a machine check is being handled.
+const MCIP: u64 = 1 << 2;
+
+/// Bits of IA32_MCi_STATUS (SDM vol. 3B, 16.3.2.2).
+mod status {
+    /// It is valid.
+    pub(super) const VAL: u64 = 1 << 63;
+    /// There was another.
+    pub(super) const OVER: u64 = 1 << 62;
+    /// It is uncorrected.
+    pub(super) const UC: u64 = 1 << 61;
+    /// The processor's context is corrupt.
+    pub(super) const PCC: u64 = 1 << 57;
+    /// It is signalled by #MC.
+    pub(super) const S: u64 = 1 << 56;
+    /// Software has to act.
+    pub(super) const AR: u64 = 1 << 55;
+}
+
 /// HWCR: IA32_MCi_STATUS can be written.
 const STATUS_WRITABLE: u64 = 1 << 18;
 
@@ -54,6 +76,73 @@ pub fn setup(cpu: &mut Cpu, cap: u64) -> bool {
     }
     for bank in mce.banks.chunks_mut(4).take(banks) {
         bank[0] = !0;
+    }
+    true
+}
+
+/// An error that user space injects (`struct kvm_x86_mce`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Error {
+    /// IA32_MCi_STATUS.
+    pub status: u64,
+    /// IA32_MCi_ADDR.
+    pub addr: u64,
+    /// IA32_MCi_MISC.
+    pub misc: u64,
+    /// IA32_MCG_STATUS.
+    pub mcg_status: u64,
+    /// The bank.
+    pub bank: u8,
+}
+
+impl Error {
+    /// Whether nothing has to be done about it: uncorrected, but neither signalled nor fatal (SDM vol. 3B,
+    /// 16.6.3, "UCNA").
+    fn needs_no_action(&self) -> bool {
+        let fatal = status::PCC | status::S | status::AR;
+        self.mcg_status == 0 && self.status & fatal == 0 && self.status & status::UC != 0
+    }
+}
+
+/// `KVM_X86_SET_MCE` (KVM API 4.106): an error is logged, and an uncorrected one taken as #MC. False, with
+/// nothing done, for `EINVAL`. Whoever has not been told of errors by all ones in IA32_MCG_CTL and
+/// IA32_MCi_CTL does not get uncorrected ones; who cannot take #MC, or handles one, shuts down.
+#[must_use]
+pub fn inject(cpu: &mut Cpu, error: &Error) -> bool {
+    let mce = &mut cpu.state.msrs.mce;
+    let number = usize::from(error.bank);
+    if number >= (mce.cap & 0xff) as usize || error.status & status::VAL == 0 {
+        return false;
+    }
+    let announced = mce.cap & CTL_P == 0 || mce.ctl == !0;
+    let Some([ctl, logged, addr, misc]) = mce.banks.as_chunks_mut().0.get_mut(number) else {
+        return false;
+    };
+    // Nobody can ask for an interrupt of corrected errors (CMCI).
+    if error.needs_no_action() {
+        (*logged, *addr, *misc) = (error.status, error.addr, error.misc);
+        mce.status = error.mcg_status;
+        return true;
+    }
+    let uncorrected = error.status & status::UC != 0;
+    if uncorrected && !(announced && *ctl == !0) {
+        return true;
+    }
+    if uncorrected && (mce.status & MCIP != 0 || cpu.state.cr4 & cr4::MCE == 0) {
+        events::queue_triple_fault(cpu);
+        return true;
+    }
+    let full = *logged & status::VAL != 0;
+    if !uncorrected && full && *logged & status::UC != 0 {
+        // It stays, being worse.
+        *logged |= status::OVER;
+        return true;
+    }
+    let over = if full { status::OVER } else { 0 };
+    (*logged, *addr, *misc) = (error.status | over, error.addr, error.misc);
+    if uncorrected {
+        mce.status = error.mcg_status;
+        events::queue(cpu, vector::MC, None);
     }
     true
 }

@@ -105,6 +105,14 @@ impl Default for Msrs {
     }
 }
 
+impl Msrs {
+    /// Those that tell of the processor begin as 0, for user space to set
+    /// ([`quirk::STUFF_FEATURE_MSRS`]).
+    pub fn forget_features(&mut self) {
+        (self.platform_info, self.microcode, self.arch_capabilities) = (0, 0, 0);
+    }
+}
+
 /// A row of one register.
 macro_rules! row {
     ($number:literal, $name:literal, $listed:literal, $read:expr, $write:expr) => {

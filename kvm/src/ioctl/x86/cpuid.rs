@@ -3,12 +3,14 @@
 
 use std::mem::size_of;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use understudy_abi::ioctl::x86::{
     KVM_GET_CPUID2, KVM_GET_EMULATED_CPUID, KVM_GET_SUPPORTED_CPUID, KVM_SET_CPUID, KVM_SET_CPUID2,
 };
 use understudy_abi::x86::{CpuidFlags, kvm_cpuid, kvm_cpuid_entry, kvm_cpuid_entry2, kvm_cpuid2};
 use understudy_x86::cpuid::{self, Entry};
+use understudy_x86::{idle, pv};
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 use crate::errno::Errno;
@@ -123,7 +125,8 @@ fn take<H, T: FromZeros + FromBytes + IntoBytes + Clone>(
 
 impl State {
     /// What `KVM_SET_CPUID2` does. Nothing is changed where it fails.
-    pub(crate) fn set_cpuid(&mut self, entries: Vec<kvm_cpuid_entry2>) -> Result<(), Errno> {
+    pub(crate) fn set_cpuid(&mut self, mut entries: Vec<kvm_cpuid_entry2>) -> Result<(), Errno> {
+        self.hide_unhalt(&mut entries);
         if self.has_run {
             // What the guest may have seen stays as it is; saying it again is no change.
             let now = self.cpuid();
@@ -142,6 +145,22 @@ impl State {
         self.cpu.set_cpuid(entries.iter().map(from_user).collect());
         self.cpuid = entries;
         Ok(())
+    }
+
+    /// A guest that KVM does not see halting cannot be kicked out of it.
+    fn hide_unhalt(&self, entries: &mut [kvm_cpuid_entry2]) {
+        let machine = &self.cpu.cpu().state.machine;
+        if machine.disabled_exits.load(Ordering::SeqCst) & idle::exits::HLT == 0 {
+            return;
+        }
+        let leaves: Vec<Entry> = entries.iter().map(from_user).collect();
+        let leaf = pv::features_leaf(&leaves);
+        if let Some(entry) = entries
+            .iter_mut()
+            .find(|entry| Some(entry.function) == leaf)
+        {
+            entry.eax &= !(1 << pv::feature::PV_UNHALT);
+        }
     }
 
     /// What `KVM_GET_CPUID2` gives: what was set, with the bits that follow the processor's state.

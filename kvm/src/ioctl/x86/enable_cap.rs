@@ -9,6 +9,7 @@ use understudy_abi::common::kvm_enable_cap;
 use understudy_abi::ioctl::KVM_ENABLE_CAP;
 use understudy_x86::chipset::Chipset;
 use understudy_x86::chipset::routing::GSIS;
+use understudy_x86::idle;
 use understudy_x86::msrs::reason;
 use understudy_x86::quirks::quirk;
 
@@ -18,7 +19,7 @@ use crate::vcpu::Vcpu;
 use crate::x86::Machine;
 
 /// Quirks that can be disabled: KVM's of Linux 6.12 (`KVM_CAP_DISABLE_QUIRKS2`).
-pub(crate) const QUIRKS: u64 = 0x7ff;
+pub(crate) const QUIRKS: u64 = quirk::ALL;
 /// Of these, those that the older `KVM_CAP_DISABLE_QUIRKS` does not refuse: any.
 const ANY: u64 = u64::MAX;
 /// Accesses of MSRs that can exit (`KVM_CAP_X86_USER_SPACE_MSR`).
@@ -122,6 +123,23 @@ pub(crate) fn enable_cap(machine: &Machine, cap: &kvm_enable_cap) -> Result<(), 
                 return Err(Errno::EINVAL);
             }
             machine.apic.bus_cycle.store(argument, Ordering::SeqCst);
+            Ok(())
+        }
+        KVM_CAP_X86_DISABLE_EXITS => {
+            if argument & !idle::exits::ALL != 0 {
+                return Err(Errno::EINVAL);
+            }
+            machine.disabled_exits.fetch_or(argument, Ordering::SeqCst);
+            Ok(())
+        }
+        KVM_CAP_EXIT_ON_EMULATION_FAILURE => {
+            if argument & !1 != 0 {
+                return Err(Errno::EINVAL);
+            }
+            let on = argument != 0;
+            machine
+                .settings
+                .change(|settings| settings.exit_on_emulation_failure = on);
             Ok(())
         }
         KVM_CAP_MSR_PLATFORM_INFO => {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use understudy_abi::ioctl::x86::*;
 use understudy_abi::x86::{
-    kvm_msr_entry, kvm_msr_filter, kvm_msr_filter_range, kvm_msr_list, kvm_msrs,
+    kvm_msr_entry, kvm_msr_filter, kvm_msr_filter_range, kvm_msr_list, kvm_msrs, kvm_x86_mce,
 };
 use understudy_x86::msrs::exits::{Range, Ranges};
 use understudy_x86::msrs::{self, By, mce};
@@ -44,6 +44,9 @@ pub(crate) const ROWS: &[Row] = &[
     row!(KVM_X86_SETUP_MCE: Vcpu setup_mce, "sets up machine-check banks",
         EFAULT "the argument cannot be read",
         EINVAL "no banks, more than 32, or a capability that there is not"),
+    row!(KVM_X86_SET_MCE: Vcpu set_mce, "injects a machine-check error",
+        EFAULT "the argument cannot be read",
+        EINVAL "there is no such bank, or the status is not valid"),
 ];
 
 /// Entries, at most (`MAX_IO_MSRS`, which itself is too many).
@@ -185,6 +188,22 @@ fn mce_cap(_: &Kvm, call: &Call<'_>) -> Result<i64, Errno> {
 fn setup_mce(vcpu: &Arc<Vcpu>, call: &Call<'_>) -> Result<i64, Errno> {
     let mut state = vcpu.x86()?;
     match mce::setup(state.cpu.cpu_mut(), call.read()?) {
+        true => Ok(0),
+        false => Err(Errno::EINVAL),
+    }
+}
+
+fn set_mce(vcpu: &Arc<Vcpu>, call: &Call<'_>) -> Result<i64, Errno> {
+    let mut state = vcpu.x86()?;
+    let wanted: kvm_x86_mce = call.read()?;
+    let error = mce::Error {
+        status: wanted.status,
+        addr: wanted.addr,
+        misc: wanted.misc,
+        mcg_status: wanted.mcg_status,
+        bank: wanted.bank,
+    };
+    match mce::inject(state.cpu.cpu_mut(), &error) {
         true => Ok(0),
         false => Err(Errno::EINVAL),
     }

@@ -30,7 +30,7 @@ use understudy_abi::x86::{
     kvm_vcpu_events,
 };
 use understudy_x86::controls;
-use understudy_x86::exit::{DebugExit, Exit, MsrExit};
+use understudy_x86::exit::{DebugExit, EMULATION, EmulationFailure, Exit, MsrExit, VMEXIT_NPF};
 use understudy_x86::regs::flag;
 
 use crate::errno::Errno;
@@ -262,6 +262,7 @@ impl Vcpu {
                 });
                 page.set_exit_reason(KVM_EXIT_FAIL_ENTRY);
             }
+            Exit::EmulationFailure(failure) => self.report_emulation_failure(&failure),
             Exit::InternalError { suberror } => {
                 page.write(at!(internal.suberror), &suberror);
                 page.write(at!(internal.ndata), &0u32);
@@ -281,6 +282,27 @@ impl Vcpu {
         page.write(at!(msr.data), &access.data);
         page.set_exit_reason(exit_reason);
         state.completion = Some(Completion::Msr);
+    }
+
+    /// Writes down what KVM failed to emulate: the instruction, and behind that what it knows of the
+    /// #VMEXIT. Without bytes of it, the latter takes their place.
+    fn report_emulation_failure(&self, failure: &EmulationFailure) {
+        let page = &self.run;
+        let has_bytes = failure.insn_size != 0;
+        page.write(at!(emulation_failure.suberror), &EMULATION);
+        page.write(at!(emulation_failure.flags), &u64::from(has_bytes));
+        let mut data = at!(emulation_failure.insn_size);
+        if has_bytes {
+            page.write(data, &failure.insn_size);
+            page.write(at!(emulation_failure.insn_bytes), &failure.insn_bytes);
+            data = EXIT_UNION + size_of::<emulation_failure>();
+        }
+        let info = [VMEXIT_NPF, failure.error, failure.address, 0, 0];
+        page.write(data, &info);
+        let end = data + size_of_val(&info);
+        let entries = (end - at!(internal.data)) / size_of::<u64>();
+        page.write(at!(emulation_failure.ndata), &(entries as u32));
+        page.set_exit_reason(KVM_EXIT_INTERNAL_ERROR);
     }
 
     /// Writes down a debug exit. What KVM's path to it does not write keeps what was there (DBG-5).
