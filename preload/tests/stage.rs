@@ -411,6 +411,53 @@ fn a_signal_under_kvms_mask_is_pending_afterwards() {
     });
 }
 
+/// The same for a signal that has no handler, which is also as it was afterwards: it would end the
+/// process if it were not blocked.
+#[test]
+fn a_signal_under_kvms_mask_needs_no_handler() {
+    on_stage("a_signal_under_kvms_mask_needs_no_handler", || {
+        let (_, vcpu, _) = vcpu_with(&[LOOP]);
+        // SAFETY: sets and actions are initialised before use.
+        unsafe {
+            let mut set: libc::sigset_t = std::mem::zeroed();
+            libc::sigaddset(&mut set, libc::SIGUSR1);
+            libc::pthread_sigmask(libc::SIG_BLOCK, &set, ptr::null_mut());
+            let mask = [8u32, 0, 0];
+            ioctl(vcpu, KVM_SET_SIGNAL_MASK, mask.as_ptr() as u64).expect("a mask");
+            for _ in 0..2 {
+                let stop = pester(libc::SIGUSR1);
+                assert_eq!(ioctl(vcpu, KVM_RUN, 0), Err(libc::EINTR));
+                stop();
+                let mut taken = 0;
+                assert_eq!(libc::sigwait(&set, &mut taken), 0);
+                assert_eq!(taken, libc::SIGUSR1);
+            }
+            let mut action: libc::sigaction = std::mem::zeroed();
+            action.sa_flags = -1;
+            libc::sigaction(libc::SIGUSR1, ptr::null(), &mut action);
+            assert_eq!((action.sa_sigaction, action.sa_flags), (libc::SIG_DFL, 0));
+            let child = libc::fork();
+            if child == 0 {
+                libc::pthread_sigmask(libc::SIG_UNBLOCK, &set, ptr::null_mut());
+                libc::raise(libc::SIGUSR1);
+                libc::_exit(0);
+            }
+            let mut status = 0;
+            assert_eq!(libc::waitpid(child, &mut status, 0), child);
+            assert!(libc::WIFSIGNALED(status));
+            assert_eq!(libc::WTERMSIG(status), libc::SIGUSR1);
+            // One that is set later is called, and one that is taken away is not.
+            handle(libc::SIGUSR1, 0);
+            libc::pthread_sigmask(libc::SIG_UNBLOCK, &set, ptr::null_mut());
+            libc::raise(libc::SIGUSR1);
+            assert_eq!(HANDLED.load(Ordering::SeqCst), 1);
+            libc::signal(libc::SIGUSR1, libc::SIG_IGN);
+            libc::raise(libc::SIGUSR1);
+            assert_eq!(HANDLED.load(Ordering::SeqCst), 1);
+        }
+    });
+}
+
 #[test]
 fn handlers_are_reported_as_they_were_set() {
     on_stage("handlers_are_reported_as_they_were_set", || {
