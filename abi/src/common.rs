@@ -350,7 +350,7 @@ structures! {
         pub address: u64,
         /// Bytes.
         pub size: u64,
-        /// `KVM_MEMORY_ATTRIBUTE_PRIVATE` (bit 3) or 0.
+        /// [`KVM_MEMORY_ATTRIBUTE_PRIVATE`] or 0.
         pub attributes: u64,
         /// Must be 0.
         pub flags: u64,
@@ -417,6 +417,8 @@ pub const KVM_IRQ_ROUTING_IRQCHIP: u32 = 1;
 pub const KVM_IRQ_ROUTING_MSI: u32 = 2;
 /// `KVM_CREATE_DEVICE` shall only say whether the type exists.
 pub const KVM_CREATE_DEVICE_TEST: u32 = 1;
+/// Pages are the guest's alone, from its guest_memfd.
+pub const KVM_MEMORY_ATTRIBUTE_PRIVATE: u64 = 1 << 3;
 /// A [`kvm_dirty_gfn`] that user space has not collected.
 pub const KVM_DIRTY_GFN_F_DIRTY: u32 = 1 << 0;
 /// A [`kvm_dirty_gfn`] that user space has collected.

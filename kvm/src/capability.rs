@@ -20,7 +20,10 @@ pub fn of_system(system: &Kvm, capability: u32) -> i32 {
 
 /// On a VM.
 pub fn of_vm(vm: &Vm, capability: u32) -> i32 {
-    of_system(&vm.system, capability)
+    match (vm.guest(), capability) {
+        (Guest::X86_64, capability) if x86::is_private_memory(capability) => 0,
+        _ => of_system(&vm.system, capability),
+    }
 }
 
 /// How many vCPUs a VM should have at most: the host's processors.

@@ -62,10 +62,14 @@ errnos! {
     EMFILE
     /// Inappropriate ioctl for device.
     ENOTTY
+    /// File too large: a range that no file can have.
+    EFBIG
     /// No space left on device.
     ENOSPC
     /// Function not implemented: a guest's access to no memory that KVM cannot describe.
     ENOSYS
+    /// Operation not supported: a mode of `fallocate`.
+    EOPNOTSUPP
 }
 
 impl Errno {

@@ -23,6 +23,7 @@ mod coalesced;
 pub mod errno;
 mod eventfd;
 pub mod guest;
+pub mod guest_memfd;
 pub mod host;
 pub mod host_memory;
 pub mod ioctl;
@@ -40,6 +41,7 @@ pub mod x86;
 
 pub use errno::Errno;
 pub use guest::{Guest, Peer};
+pub use guest_memfd::GuestMemfd;
 pub use system::Kvm;
 pub use table::{Descriptors, Kind, Object, ioctl};
 pub use understudy_arm64::insn::features::{Fidelity, Use};

@@ -14,11 +14,11 @@
 //! `KVM_SET_SIGNAL_MASK` (api.rst 4.21) has the thread run its guest under another mask. A signal
 //! which that mask lets through, and the thread's own does not, ends `KVM_RUN` in the kernel
 //! *without its handler being called*: it is pending again once the mask is back. That is
-//! [`Disposition::Defer`].
+//! [`Disposition::Defer`]. It needs no handler at all then, so here it is given one ([`catch_by`]).
 
 use std::cell::{Cell, RefCell};
 use std::mem::ManuallyDrop;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use understudy_engine::request::{EXIT, Requests};
 
@@ -32,6 +32,16 @@ pub enum Disposition {
     /// Don't: block the signal in the interrupted context's mask and send it to the thread again,
     /// that it is pending when `KVM_RUN` has returned.
     Defer,
+}
+
+/// What [`catch_by`] has set.
+static CATCH: OnceLock<fn(i32)> = OnceLock::new();
+
+/// Sets what is called with each signal that a vCPU's mask lets through and its thread's own does not,
+/// before it can come: it sees to it that the signal has a handler which calls [`interrupt`]. Once only.
+pub fn catch_by(catch: fn(i32)) {
+    // The first one stays.
+    let _ = CATCH.set(catch);
 }
 
 /// The vCPU that each thread has run last, by its `pthread_t`: who cancels a thread has to end its
@@ -135,6 +145,11 @@ impl Running {
         });
         let restore = mask.map(|mask| {
             let own = mask::get();
+            if let Some(catch) = CATCH.get() {
+                let through = own & !mask;
+                let signals = (1..=64).filter(|signal| through >> (signal - 1) & 1 != 0);
+                signals.for_each(catch);
+            }
             OWN_MASK.set(Some(own));
             mask::set(mask);
             own

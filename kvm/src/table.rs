@@ -18,6 +18,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use crate::errno::Errno;
 use crate::guest::Guest;
+use crate::guest_memfd::GuestMemfd;
 use crate::ioctl as families;
 use crate::system::Kvm;
 use crate::user::User;
@@ -35,6 +36,8 @@ pub enum Object {
     Vcpu(Arc<Vcpu>),
     /// From `KVM_GET_STATS_FD`. Its descriptor can be read as it is.
     Stats,
+    /// From `KVM_CREATE_GUEST_MEMFD`.
+    GuestMemfd(Arc<GuestMemfd>),
 }
 
 /// The kinds of [`Object`].
@@ -48,6 +51,8 @@ pub enum Kind {
     Vcpu,
     /// [`Object::Stats`].
     Stats,
+    /// [`Object::GuestMemfd`].
+    GuestMemfd,
 }
 
 impl Object {
@@ -58,6 +63,7 @@ impl Object {
             Object::Vm(_) => Kind::Vm,
             Object::Vcpu(_) => Kind::Vcpu,
             Object::Stats => Kind::Stats,
+            Object::GuestMemfd(_) => Kind::GuestMemfd,
         }
     }
 
@@ -68,14 +74,15 @@ impl Object {
             Object::Vm(vm) => vm.guest(),
             Object::Vcpu(vcpu) => vcpu.vm().guest(),
             Object::Stats => Guest::Arm64,
+            Object::GuestMemfd(_) => Guest::X86_64,
         }
     }
 }
 
 /// Where the descriptors go that ioctls make.
 pub trait Descriptors {
-    /// Takes a new object with the descriptor that stands for it (close-on-exec is set), and gives
-    /// the number by which the program knows it from now on.
+    /// Takes a new object with the descriptor that stands for it (close-on-exec is set where KVM sets
+    /// it), and gives the number by which the program knows it from now on.
     ///
     /// # Errors
     ///
@@ -194,7 +201,7 @@ pub fn find(guest: Guest, kind: Kind, request: u32) -> Option<&'static Row> {
 /// What a request gives that KVM does not know.
 pub fn unknown(guest: Guest, kind: Kind) -> Errno {
     match (guest, kind) {
-        (Guest::X86_64, Kind::Vm) | (_, Kind::Stats) => Errno::ENOTTY,
+        (Guest::X86_64, Kind::Vm) | (_, Kind::Stats | Kind::GuestMemfd) => Errno::ENOTTY,
         _ => Errno::EINVAL,
     }
 }
@@ -205,7 +212,7 @@ pub fn unknown(guest: Guest, kind: Kind) -> Errno {
 ///
 /// Those of the request's row; EIO if the VM is another process's (one that forked) or dead;
 /// EINVAL, or ENOTTY on an x86-64 guest's VM, for a request that KVM does not know; ENOTTY for any
-/// request on statistics.
+/// request on statistics and on a guest_memfd.
 pub fn ioctl(
     object: &Object,
     descriptors: &dyn Descriptors,
@@ -216,7 +223,7 @@ pub fn ioctl(
         Object::System(_) => {}
         Object::Vm(vm) => vm.check_alive()?,
         Object::Vcpu(vcpu) => vcpu.vm().check_alive()?,
-        Object::Stats => return Err(Errno::ENOTTY),
+        Object::Stats | Object::GuestMemfd(_) => return Err(Errno::ENOTTY),
     }
     let call = Call { arg, descriptors };
     // The one that has to be quick.

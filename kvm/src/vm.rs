@@ -231,7 +231,8 @@ impl VmFd {
         })
     }
 
-    /// `KVM_SET_USER_MEMORY_REGION2` (4.140). There is no guest_memfd: its flag is EINVAL.
+    /// `KVM_SET_USER_MEMORY_REGION2` (4.140). No VM has private memory: `KVM_MEM_GUEST_MEMFD` is
+    /// EINVAL.
     ///
     /// # Safety
     ///

@@ -1,5 +1,6 @@
-//! What a program does to descriptors as such: it closes and duplicates them, and may try to read
-//! them. `/dev/kvm`, VMs and vCPUs have nothing to read or write: EINVAL, as in KVM.
+//! What a program does to descriptors as such: it closes and duplicates them, and may try to use them
+//! as files. `/dev/kvm`, VMs, vCPUs and guest_memfds have nothing to read or write: EINVAL, as in KVM,
+//! or ESPIPE at an offset. None can be truncated, and a guest_memfd alone has a size to allocate in.
 
 use std::ffi::{c_int, c_uint, c_void};
 use std::os::fd::RawFd;
@@ -106,8 +107,17 @@ unsafe extern "C" fn fcntl(fd: c_int, command: c_int, arg: u64) -> c_int {
 pub(crate) fn has_no_bytes(fd: RawFd) -> bool {
     matches!(
         registry::ours(fd),
-        Some(Object::System(_) | Object::Vm(_) | Object::Vcpu(_))
+        Some(Object::System(_) | Object::Vm(_) | Object::Vcpu(_) | Object::GuestMemfd(_))
     )
+}
+
+/// With what an access of bytes at an offset fails, if the descriptor is one that has none.
+fn no_bytes_at(fd: RawFd) -> Option<c_int> {
+    match registry::ours(fd)? {
+        Object::System(_) => Some(libc::EINVAL),
+        Object::Vm(_) | Object::Vcpu(_) | Object::GuestMemfd(_) => Some(libc::ESPIPE),
+        Object::Stats => None,
+    }
 }
 
 /// Defines functions that move bytes.
@@ -138,8 +148,8 @@ macro_rules! transfers_at {
         unsafe extern "C" fn $name(
             fd: c_int, buffer: $buffer, count: size_t, offset: off64_t,
         ) -> ssize_t {
-            if has_no_bytes(fd) {
-                return fail(libc::EINVAL) as ssize_t;
+            if let Some(errno) = no_bytes_at(fd) {
+                return fail(errno) as ssize_t;
             }
             // SAFETY: the caller's promise to a function of this name.
             unsafe { real::$name64(fd, buffer, count, offset) }
@@ -158,4 +168,58 @@ macro_rules! transfers_at {
 transfers_at! {
     pread pread64(*mut c_void);
     pwrite pwrite64(*const c_void);
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn lseek64(fd: c_int, offset: off64_t, whence: c_int) -> off64_t {
+    if let Some(Object::GuestMemfd(_)) = registry::ours(fd) {
+        return fail(libc::ESPIPE).into();
+    }
+    // SAFETY: no condition.
+    unsafe { real::lseek64(fd, offset, whence) }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn lseek(fd: c_int, offset: off64_t, whence: c_int) -> off64_t {
+    // SAFETY: the same function on 64-bit hosts.
+    unsafe { lseek64(fd, offset, whence) }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn ftruncate64(fd: c_int, length: off64_t) -> c_int {
+    if registry::ours(fd).is_some() {
+        return fail(libc::EINVAL);
+    }
+    // SAFETY: the caller's promise to `ftruncate`.
+    unsafe { real::ftruncate64(fd, length) }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn ftruncate(fd: c_int, length: off64_t) -> c_int {
+    // SAFETY: the same function on 64-bit hosts.
+    unsafe { ftruncate64(fd, length) }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn fallocate64(
+    fd: c_int,
+    mode: c_int,
+    offset: off64_t,
+    length: off64_t,
+) -> c_int {
+    match registry::ours(fd) {
+        // SAFETY: the caller's promise to `fallocate`.
+        None => unsafe { real::fallocate64(fd, mode, offset, length) },
+        Some(Object::GuestMemfd(memfd)) => match memfd.fallocate(mode, offset, length) {
+            Ok(()) => 0,
+            Err(errno) => fail(errno.number()),
+        },
+        Some(_) => fail(libc::ENODEV),
+    }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn fallocate(fd: c_int, mode: c_int, offset: off64_t, length: off64_t) -> c_int {
+    // SAFETY: the same function on 64-bit hosts.
+    unsafe { fallocate64(fd, mode, offset, length) }
 }

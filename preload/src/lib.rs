@@ -45,6 +45,7 @@ fn fail(errno: c_int) -> c_int {
 /// Runs when the library is loaded, before the program does.
 extern "C" fn start() {
     understudy_memory::host::install_with(real::sigaction);
+    understudy_kvm::signal::catch_by(signals::catch);
     registry::watch_forks();
 }
 

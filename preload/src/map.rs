@@ -2,7 +2,7 @@
 //!
 //! A vCPU's descriptor is a memfd whose first page is its `kvm_run`. The page of the VM's coalesced
 //! MMIO ring belongs to all vCPUs, so it is in a memfd of its own, and mapped over its place.
-//! Mapping `/dev/kvm`, a VM or statistics is ENODEV, as in KVM.
+//! Mapping `/dev/kvm`, a VM, statistics or a guest_memfd is ENODEV, as in KVM.
 //!
 //! And of changes to what memory slots lie in, of which KVM is told before they are made.
 
@@ -93,7 +93,7 @@ unsafe extern "C" fn mmap64(
             }
             start
         },
-        Some(Object::System(_) | Object::Vm(_) | Object::Stats) => {
+        Some(Object::System(_) | Object::Vm(_) | Object::Stats | Object::GuestMemfd(_)) => {
             fail(libc::ENODEV);
             MAP_FAILED
         }

@@ -72,6 +72,9 @@ next! {
     write(fd: c_int, buffer: *const c_void, count: size_t) -> ssize_t;
     writev(fd: c_int, vector: *const iovec, count: c_int) -> ssize_t;
     pwrite64(fd: c_int, buffer: *const c_void, count: size_t, offset: off64_t) -> ssize_t;
+    lseek64(fd: c_int, offset: off64_t, whence: c_int) -> off64_t;
+    ftruncate64(fd: c_int, length: off64_t) -> c_int;
+    fallocate64(fd: c_int, mode: c_int, offset: off64_t, length: off64_t) -> c_int;
     pthread_cancel(thread: libc::pthread_t) -> c_int;
     sigaction(signal: c_int, action: *const Sigaction, old: *mut Sigaction) -> c_int;
     syscall(

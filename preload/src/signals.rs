@@ -3,7 +3,8 @@
 //! The guest runs in user space, so a handler that returns would let it go on. Each handler that
 //! the program sets is therefore called through [`trampoline`], which tells the vCPU first. A
 //! signal that is ignored, or has no handler, does not end `KVM_RUN` (in the kernel neither, or the
-//! process ends).
+//! process ends), but for those without a handler that the thread blocks and `KVM_SET_SIGNAL_MASK` lets
+//! through: to them [`trampoline`] is given ([`catch`]), and does what the kernel would by default.
 //!
 //! SIGSEGV and SIGBUS are also how guest memory that is not there shows: their handler is
 //! [`understudy_memory::host`]'s, and the program's stands behind it.
@@ -20,6 +21,9 @@ use crate::real;
 
 /// What the program set for a signal. All else (mask, flags) is as the kernel has it.
 struct Handler {
+    /// The kernel calls [`trampoline`]; if not, the rest means nothing.
+    ours: AtomicBool,
+    /// The program's, or `SIG_DFL`.
     address: AtomicUsize,
     /// SA_SIGINFO was among the flags; [`trampoline`] always is called with it.
     info: AtomicBool,
@@ -27,6 +31,7 @@ struct Handler {
 
 static HANDLERS: [Handler; 65] = [const {
     Handler {
+        ours: AtomicBool::new(false),
         address: AtomicUsize::new(SIG_DFL),
         info: AtomicBool::new(false),
     }
@@ -41,7 +46,9 @@ extern "C" fn trampoline(signal: c_int, info: *mut siginfo_t, context: *mut c_vo
                 return;
             };
             let address = handler.address.load(Ordering::Acquire);
-            if address != SIG_DFL && address != SIG_IGN {
+            if address == SIG_DFL {
+                take_default_action(signal, handler);
+            } else {
                 // SAFETY: the program's handler; one without SA_SIGINFO takes the first argument
                 // and leaves the registers of the others alone, as when the kernel calls it.
                 unsafe {
@@ -58,6 +65,41 @@ extern "C" fn trampoline(signal: c_int, info: *mut siginfo_t, context: *mut c_vo
     }
     // SAFETY: no condition.
     unsafe { *libc::__errno_location() = errno };
+}
+
+/// Has the kernel do what it does with a signal by default, when the handler has returned.
+fn take_default_action(signal: c_int, handler: &Handler) {
+    handler.ours.store(false, Ordering::Release);
+    // SAFETY: a zeroed action is the default one; the others have no condition.
+    unsafe {
+        real::sigaction(signal, &std::mem::zeroed(), ptr::null_mut());
+        let (process, thread) = (libc::getpid(), libc::syscall(libc::SYS_gettid));
+        libc::syscall(libc::SYS_tgkill, process, thread, signal);
+    }
+}
+
+/// Has [`trampoline`] called for a signal that has no handler. The program sees no difference.
+pub(crate) fn catch(signal: c_int) {
+    let Some(handler) = HANDLERS.get(signal as usize) else {
+        return;
+    };
+    if handler.ours.load(Ordering::Acquire) || chained_action(signal).is_some() {
+        return;
+    }
+    // SAFETY: a zeroed action is a valid one.
+    let mut action: Action = unsafe { std::mem::zeroed() };
+    // SAFETY: a valid place.
+    let known = unsafe { real::sigaction(signal, ptr::null(), &mut action) } == 0;
+    if !known || action.sa_sigaction != SIG_DFL {
+        return;
+    }
+    action.sa_sigaction = trampoline as *const () as usize;
+    action.sa_flags = SA_SIGINFO | SA_RESTART;
+    handler.info.store(false, Ordering::Release);
+    handler.address.store(SIG_DFL, Ordering::Release);
+    // SAFETY: a valid action.
+    let set = unsafe { real::sigaction(signal, &action, ptr::null_mut()) } == 0;
+    handler.ours.store(set, Ordering::Release);
 }
 
 /// Leaves the signal pending for this thread, blocked when the handler has returned.
@@ -110,8 +152,9 @@ unsafe extern "C" fn sigaction(signal: c_int, new: *const Action, old: *mut Acti
         handler.address.load(Ordering::Acquire),
         handler.info.load(Ordering::Acquire),
     );
+    let is_handler = |address| address != SIG_DFL && address != SIG_IGN;
     let handled = new.copied().map(|mut new| {
-        if new.sa_sigaction != SIG_DFL && new.sa_sigaction != SIG_IGN {
+        if is_handler(new.sa_sigaction) {
             handler
                 .info
                 .store(new.sa_flags & SA_SIGINFO != 0, Ordering::Release);
@@ -132,9 +175,15 @@ unsafe extern "C" fn sigaction(signal: c_int, new: *const Action, old: *mut Acti
         handler.address.store(before.0, Ordering::Release);
         return result;
     }
+    if let Some(new) = &handled {
+        let ours = is_handler(new.sa_sigaction);
+        handler.ours.store(ours, Ordering::Release);
+    }
     if kernels.sa_sigaction == trampoline as *const () as usize {
         kernels.sa_sigaction = before.0;
-        if !before.1 {
+        if before.0 == SIG_DFL {
+            kernels.sa_flags = 0;
+        } else if !before.1 {
             kernels.sa_flags &= !SA_SIGINFO;
         }
     }

@@ -79,6 +79,7 @@ const KVM_SET_SIGNAL_MASK: u32 = 0x4004_ae8b;
 const KVM_ARM_VCPU_INIT: u32 = 0x4020_aeae;
 const KVM_ARM_PREFERRED_TARGET: u32 = 0x8020_aeaf;
 const KVM_GET_STATS_FD: u32 = 0xaece;
+const KVM_CREATE_GUEST_MEMFD: u32 = 0xc040_aed4;
 
 fn try_open() -> Result<RawFd, c_int> {
     // SAFETY: a valid path.
@@ -243,6 +244,51 @@ fn a_descriptor_is_one_in_every_respect() {
     });
 }
 
+/// What kvm_amd of Linux 6.12.117 gave for the same calls.
+#[test]
+fn a_guest_memfd_is_no_file_to_use() {
+    let name = "a_guest_memfd_is_no_file_to_use";
+    on_stage_with(name, &[("UNDERSTUDY_GUEST", "x86-64")], || {
+        let kvm = open_kvm();
+        let vm = ioctl(kvm, KVM_CREATE_VM, 0).expect("a VM");
+        let args = [0x4000u64, 0, 0, 0, 0, 0, 0, 0];
+        let fd = ioctl(vm, KVM_CREATE_GUEST_MEMFD, args.as_ptr() as u64).expect("a guest_memfd");
+        let mut bytes = [0u8; 8];
+        let (at, length) = (bytes.as_mut_ptr().cast::<c_void>(), bytes.len());
+        // SAFETY: the bytes are there; the calls take what they are given.
+        unsafe {
+            let refused = |result: i64, expected: c_int| {
+                assert_eq!(result, -1);
+                assert_eq!(errno(), expected);
+            };
+            for fd in [fd, libc::dup(fd)] {
+                refused(libc::read(fd, at, length) as i64, libc::EINVAL);
+                refused(libc::write(fd, at, length) as i64, libc::EINVAL);
+                refused(libc::pread(fd, at, length, 0) as i64, libc::ESPIPE);
+                refused(libc::pwrite(fd, at, length, 0) as i64, libc::ESPIPE);
+                refused(libc::lseek(fd, 0, libc::SEEK_SET), libc::ESPIPE);
+                refused(libc::ftruncate(fd, 0).into(), libc::EINVAL);
+                refused(libc::ftruncate(fd, 0x8000).into(), libc::EINVAL);
+                let keep = libc::FALLOC_FL_KEEP_SIZE;
+                let punch = keep | libc::FALLOC_FL_PUNCH_HOLE;
+                assert_eq!(libc::fallocate(fd, keep, 0, 0x4000), 0);
+                assert_eq!(libc::fallocate(fd, punch, 0x4000, 0x1000), 0);
+                refused(libc::fallocate(fd, keep, 0, 0x5000).into(), libc::EINVAL);
+                refused(libc::fallocate(fd, punch, 1, 0x1000).into(), libc::EINVAL);
+                refused(libc::fallocate(fd, 0, 0, 0x1000).into(), libc::EOPNOTSUPP);
+            }
+            refused(libc::pread(vm, at, length, 0) as i64, libc::ESPIPE);
+            refused(libc::pread(kvm, at, length, 0) as i64, libc::EINVAL);
+            refused(libc::ftruncate(vm, 0).into(), libc::EINVAL);
+            refused(libc::fallocate(vm, 1, 0, 4096).into(), libc::ENODEV);
+            assert_eq!(libc::lseek(vm, 0, libc::SEEK_SET), 0);
+        }
+        for flags in [libc::MAP_SHARED, libc::MAP_PRIVATE] {
+            assert_eq!(map(fd, 0x1000, flags, 0), Err(libc::ENODEV));
+        }
+    });
+}
+
 #[test]
 fn kvm_run_is_shared_memory() {
     on_stage("kvm_run_is_shared_memory", || {
@@ -361,6 +407,53 @@ fn a_signal_under_kvms_mask_is_pending_afterwards() {
             let mut taken = 0;
             assert_eq!(libc::sigwait(&set, &mut taken), 0);
             assert_eq!(taken, libc::SIGUSR1);
+        }
+    });
+}
+
+/// The same for a signal that has no handler, which is also as it was afterwards: it would end the
+/// process if it were not blocked.
+#[test]
+fn a_signal_under_kvms_mask_needs_no_handler() {
+    on_stage("a_signal_under_kvms_mask_needs_no_handler", || {
+        let (_, vcpu, _) = vcpu_with(&[LOOP]);
+        // SAFETY: sets and actions are initialised before use.
+        unsafe {
+            let mut set: libc::sigset_t = std::mem::zeroed();
+            libc::sigaddset(&mut set, libc::SIGUSR1);
+            libc::pthread_sigmask(libc::SIG_BLOCK, &set, ptr::null_mut());
+            let mask = [8u32, 0, 0];
+            ioctl(vcpu, KVM_SET_SIGNAL_MASK, mask.as_ptr() as u64).expect("a mask");
+            for _ in 0..2 {
+                let stop = pester(libc::SIGUSR1);
+                assert_eq!(ioctl(vcpu, KVM_RUN, 0), Err(libc::EINTR));
+                stop();
+                let mut taken = 0;
+                assert_eq!(libc::sigwait(&set, &mut taken), 0);
+                assert_eq!(taken, libc::SIGUSR1);
+            }
+            let mut action: libc::sigaction = std::mem::zeroed();
+            action.sa_flags = -1;
+            libc::sigaction(libc::SIGUSR1, ptr::null(), &mut action);
+            assert_eq!((action.sa_sigaction, action.sa_flags), (libc::SIG_DFL, 0));
+            let child = libc::fork();
+            if child == 0 {
+                libc::pthread_sigmask(libc::SIG_UNBLOCK, &set, ptr::null_mut());
+                libc::raise(libc::SIGUSR1);
+                libc::_exit(0);
+            }
+            let mut status = 0;
+            assert_eq!(libc::waitpid(child, &mut status, 0), child);
+            assert!(libc::WIFSIGNALED(status));
+            assert_eq!(libc::WTERMSIG(status), libc::SIGUSR1);
+            // One that is set later is called, and one that is taken away is not.
+            handle(libc::SIGUSR1, 0);
+            libc::pthread_sigmask(libc::SIG_UNBLOCK, &set, ptr::null_mut());
+            libc::raise(libc::SIGUSR1);
+            assert_eq!(HANDLED.load(Ordering::SeqCst), 1);
+            libc::signal(libc::SIGUSR1, libc::SIG_IGN);
+            libc::raise(libc::SIGUSR1);
+            assert_eq!(HANDLED.load(Ordering::SeqCst), 1);
         }
     });
 }

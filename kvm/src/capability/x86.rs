@@ -1,11 +1,13 @@
 //! The capabilities of KVM on x86-64.
 //!
-//! What is not implemented (Hyper-V, Xen, nested virtualisation, the PMU, SMM, guest_memfd) is 0, as
-//! on a host that does not have it, and so is the capability of a proposal that is not switched on.
+//! What is not implemented (Hyper-V, Xen, nested virtualisation, the PMU, SMM) is 0, as on a host
+//! that does not have it, and so is the capability of a proposal that is not switched on.
 
 use understudy_abi::cap::*;
-use understudy_abi::common::{ClockFlags, DirtyLogFlags};
-use understudy_abi::x86::{GuestDebugControl, KVM_COALESCED_MMIO_PAGE_OFFSET, SyncRegs};
+use understudy_abi::common::{ClockFlags, DirtyLogFlags, KVM_MEMORY_ATTRIBUTE_PRIVATE};
+use understudy_abi::x86::{
+    GuestDebugControl, KVM_COALESCED_MMIO_PAGE_OFFSET, KVM_X86_DEFAULT_VM, SyncRegs,
+};
 
 use understudy_x86::chipset::routing::GSIS;
 use understudy_x86::idle::exits;
@@ -15,6 +17,11 @@ use crate::guest::Guest;
 use crate::ioctl::x86::enable_cap::{HYPERCALLS, QUIRKS, X2APIC_API};
 use crate::system::{Kvm, limits};
 use crate::x86::Proposals;
+
+/// Whether a capability is the system's, but not one of its VMs': they have no private memory.
+pub(super) fn is_private_memory(capability: u32) -> bool {
+    matches!(capability, KVM_CAP_GUEST_MEMFD | KVM_CAP_MEMORY_ATTRIBUTES)
+}
 
 /// On the system.
 pub(super) fn of_system(system: &Kvm, capability: u32) -> i32 {
@@ -89,6 +96,9 @@ pub(super) fn of_system(system: &Kvm, capability: u32) -> i32 {
         | KVM_CAP_NOP_IO_DELAY
         | KVM_CAP_PCI_SEGMENT => 1,
         KVM_CAP_MCE => 32,
+        KVM_CAP_VM_TYPES => 1 << KVM_X86_DEFAULT_VM,
+        KVM_CAP_GUEST_MEMFD => 1,
+        KVM_CAP_MEMORY_ATTRIBUTES => KVM_MEMORY_ATTRIBUTE_PRIVATE as i32,
         KVM_CAP_ADJUST_CLOCK => ClockFlags::all().bits() as i32,
         KVM_CAP_EXIT_HYPERCALL => HYPERCALLS as i32,
         KVM_CAP_IRQ_ROUTING => GSIS as i32,

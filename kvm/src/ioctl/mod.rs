@@ -60,4 +60,5 @@ pub(crate) const FAMILIES: &[(Guests, &[Row])] = &[
     (Guests::X86_64, x86::msrs::ROWS),
     (Guests::X86_64, x86::translate::ROWS),
     (Guests::X86_64, x86::mmu::ROWS),
+    (Guests::X86_64, x86::guest_memfd::ROWS),
 ];

@@ -21,7 +21,7 @@ pub(crate) const ROWS: &[Row] = &[
         ENOMEM "no memory for the dirty log"),
     row!(KVM_SET_USER_MEMORY_REGION2: Vm region2, "the same, with room for a guest_memfd",
         EFAULT "the argument cannot be read, or the range ends beyond the IPA size",
-        EINVAL "as KVM_SET_USER_MEMORY_REGION; KVM_MEM_GUEST_MEMFD, which arm64 does not have",
+        EINVAL "as KVM_SET_USER_MEMORY_REGION; KVM_MEM_GUEST_MEMFD, as no VM has private memory",
         EEXIST "another slot has some of the range",
         ENOMEM "no memory for the dirty log"),
 ];

@@ -5,6 +5,7 @@ pub(crate) mod device_attr;
 pub(crate) mod enable_cap;
 pub(crate) mod fpu;
 pub(crate) mod guest_debug;
+pub(crate) mod guest_memfd;
 pub(crate) mod intel;
 pub(crate) mod interrupt;
 pub(crate) mod irqchip;
