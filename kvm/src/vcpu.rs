@@ -226,6 +226,8 @@ pub enum VcpuExit<'a> {
     IrqWindowOpen,
     /// `KVM_EXIT_SET_TPR`.
     SetTpr,
+    /// `KVM_EXIT_TPR_ACCESS`.
+    TprAccess,
     /// `KVM_EXIT_SHUTDOWN`.
     Shutdown,
     /// `KVM_EXIT_X86_RDMSR`.

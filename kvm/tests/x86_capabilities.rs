@@ -8,7 +8,7 @@ use understudy_abi::cap::*;
 use understudy_abi::common::kvm_enable_cap;
 use understudy_abi::exit;
 use understudy_abi::ioctl::x86::*;
-use understudy_abi::ioctl::{KVM_CHECK_EXTENSION, KVM_ENABLE_CAP, KVM_RUN};
+use understudy_abi::ioctl::{KVM_CHECK_EXTENSION, KVM_CREATE_IRQCHIP, KVM_ENABLE_CAP, KVM_RUN};
 use understudy_abi::run::Run;
 use understudy_abi::x86::*;
 use understudy_kvm::x86::Proposals;
@@ -467,4 +467,112 @@ fn errors_that_are_only_logged() {
     assert_eq!(logged(&vcpu)[1], ucna | OVER);
     assert_eq!(pending(&vcpu), None);
     assert_eq!(vcpu.enter(), Ok(exit::KVM_EXIT_HLT));
+}
+
+/// A vCPU with a local APIC in the kernel, which runs this.
+fn with_apic(code: &[u8]) -> Vcpu {
+    let vm = Vm::new();
+    vm.program.call(vm.vm, KVM_CREATE_IRQCHIP, 0).unwrap();
+    vm.write(0x1000, code);
+    vm.vcpu(0x1000, 0)
+}
+
+fn report(vcpu: &Vcpu, enabled: u32, flags: u32) -> Result<i64, Errno> {
+    let mut control = kvm_tpr_access_ctl {
+        enabled,
+        flags,
+        ..kvm_tpr_access_ctl::default()
+    };
+    vcpu.ioctl(KVM_TPR_ACCESS_REPORTING, &mut control)
+}
+
+fn set_vapic(vcpu: &Vcpu, vapic_addr: u64) -> Result<i64, Errno> {
+    vcpu.ioctl(KVM_SET_VAPIC_ADDR, &mut kvm_vapic_addr { vapic_addr })
+}
+
+/// `KVM_EXIT_TPR_ACCESS`: behind the instruction, by memory and by MSR, as on Linux 6.12.117.
+#[test]
+fn accesses_of_tpr_are_reported() {
+    // mov dword [0xfee00080], 0x20; mov eax, [0xfee00080]; out 0x80, al
+    let code = [
+        0xc7, 5, 0x80, 0, 0xe0, 0xfe, 0x20, 0, 0, 0, 0xa1, 0x80, 0, 0xe0, 0xfe, 0xe6, 0x80,
+    ];
+    let vcpu = with_apic(&code);
+    assert_eq!(vcpu.vm.check(KVM_CAP_VAPIC), 1);
+    assert_eq!(report(&vcpu, 1, 1), Err(Errno::EINVAL));
+    let null = vcpu.vm.program.call(vcpu.fd, KVM_TPR_ACCESS_REPORTING, 0);
+    assert_eq!(null, Err(Errno::EFAULT));
+    assert_eq!(vcpu.enter(), Ok(exit::KVM_EXIT_IO));
+    for (at, accesses) in [(0x1000, 2), (0x100a, 1)] {
+        assert_eq!(report(&vcpu, 7, 0), Ok(0));
+        vcpu.go_to(at);
+        let all = [(0x1000, 1, 0x100a), (0x100a, 0, 0x100f)];
+        for (rip, is_write, next) in &all[2 - accesses..] {
+            assert_eq!(vcpu.enter(), Ok(exit::KVM_EXIT_TPR_ACCESS));
+            let access: exit::tpr_access = vcpu.run.exit();
+            assert_eq!((access.rip, access.is_write), (*rip, *is_write));
+            assert_eq!(vcpu.regs().rip, *next);
+        }
+        assert_eq!(vcpu.regs().rax, 0x20);
+        assert_eq!(vcpu.enter(), Ok(exit::KVM_EXIT_IO));
+    }
+    report(&vcpu, 0, 0).unwrap();
+    vcpu.go_to(0x1000);
+    assert_eq!(vcpu.enter(), Ok(exit::KVM_EXIT_IO));
+
+    // In x2APIC mode: mov ecx, 0x808; rdmsr; mov eax, 0x20; wrmsr; out 0x80, al
+    let vcpu = with_apic(&[
+        0xb9, 8, 8, 0, 0, 0x0f, 0x32, 0xb8, 0x20, 0, 0, 0, 0x0f, 0x30, 0xe6, 0x80,
+    ]);
+    vcpu.set_cpuid(&[[0, 1, 0, 0, 0], [1, 0, 0, 1 << 21, 1 << 9 | 1 << 5]])
+        .unwrap();
+    set_msr(&vcpu, 0x1b, 0xfee0_0d00);
+    report(&vcpu, 1, 0).unwrap();
+    for (rip, is_write) in [(0x1005, 0), (0x100c, 1)] {
+        assert_eq!(vcpu.enter(), Ok(exit::KVM_EXIT_TPR_ACCESS));
+        let access: exit::tpr_access = vcpu.run.exit();
+        assert_eq!((access.rip, access.is_write), (rip, is_write));
+        assert_eq!(vcpu.regs().rip, rip + 2);
+    }
+    assert_eq!(vcpu.enter(), Ok(exit::KVM_EXIT_IO));
+}
+
+/// `KVM_SET_VAPIC_ADDR`: TPR is what the guest has written there, and it is told of what waits.
+#[test]
+fn tpr_is_in_the_guests_page() {
+    let without = Vm::new().vcpu(0, 0);
+    assert_eq!(set_vapic(&without, 0x2000), Err(Errno::EINVAL));
+    assert_eq!(report(&without, 1, 0), Ok(0));
+
+    // mov byte [0x2000], 0x30; out 0x80, al; mov dword [0xfee00080], 0x50; out 0x80, al
+    // mov dword [0xfee000f0], 0x1ff; mov dword [0xfee00300], 0x44061 (to itself); out 0x80, al; and again
+    let vcpu = with_apic(&[
+        0xc6, 5, 0, 0x20, 0, 0, 0x30, 0xe6, 0x80, 0xc7, 5, 0x80, 0, 0xe0, 0xfe, 0x50, 0, 0, 0,
+        0xe6, 0x80, 0xc7, 5, 0xf0, 0, 0xe0, 0xfe, 0xff, 1, 0, 0, 0xc7, 5, 0, 3, 0xe0, 0xfe, 0x61,
+        0x40, 4, 0, 0xe6, 0x80, 0xe6, 0x80,
+    ]);
+    for bad in [0x2000_0000, 0x3ffd, u64::MAX, u64::MAX - 3] {
+        assert_eq!(set_vapic(&vcpu, bad), Err(Errno::EINVAL), "{bad:#x}");
+    }
+    let null = vcpu.vm.program.call(vcpu.fd, KVM_SET_VAPIC_ADDR, 0);
+    assert_eq!(null, Err(Errno::EFAULT));
+    for good in [0, 1, 0x1ffe, 0x2000] {
+        assert_eq!(set_vapic(&vcpu, good), Ok(0));
+    }
+    let tpr = || {
+        let mut lapic = [0u32; 256];
+        vcpu.ioctl(KVM_GET_LAPIC, &mut lapic).unwrap();
+        lapic[0x80 / 4]
+    };
+    vcpu.vm.memory.put(0x2000, &[0x1122_3340]);
+    let word = || vcpu.vm.memory.word(0x2000) as u32;
+    // Nothing is told as long as the local APIC is not enabled; and what is in the page counts.
+    for _ in 0..2 {
+        assert_eq!(vcpu.enter(), Ok(exit::KVM_EXIT_IO));
+        assert_eq!((word(), tpr()), (0x1122_3330, 0x30));
+    }
+    assert_eq!(vcpu.enter(), Ok(exit::KVM_EXIT_IO));
+    assert_eq!(vcpu.enter(), Ok(exit::KVM_EXIT_IO));
+    assert_eq!((word(), tpr()), (0x6100_0030, 0x30));
+    assert_eq!(set_vapic(&vcpu, 0), Ok(0));
 }

@@ -19,6 +19,7 @@ pub mod image;
 pub mod msrs;
 pub mod registers;
 pub mod timer;
+pub(crate) mod tpr;
 
 use crate::cpuid;
 use crate::machine::Machine;
@@ -188,7 +189,7 @@ impl Apic {
     }
 
     /// The highest vector of a set.
-    fn highest(&self, set: u32) -> Option<u8> {
+    pub(crate) fn highest(&self, set: u32) -> Option<u8> {
         (0..8u8).rev().find_map(|word| {
             let bits = self.get(set + u32::from(word) * 16);
             (bits != 0).then(|| word * 32 + 31 - bits.leading_zeros() as u8)

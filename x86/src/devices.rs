@@ -7,11 +7,13 @@ use crate::machine::Machine;
 use understudy_engine::bus::Space;
 
 /// A load of guest-physical memory where there is none; false if no device has this address.
-pub(crate) fn load(cpu: &Cpu, address: u64, data: &mut [u8]) -> bool {
+pub(crate) fn load(cpu: &mut Cpu, address: u64, data: &mut [u8]) -> bool {
+    if registers::load(cpu, address, data) {
+        return true;
+    }
     let machine = &cpu.state.machine;
     let board = |data: &mut [u8]| machine.chipset().is_some_and(|c| c.load(address, data));
-    registers::load(cpu, address, data)
-        || board(data)
+    board(data)
         || machine.bus.get().is_some_and(|bus| {
             let me = cpu.state.peer.index();
             bus.read(me, Space::Memory, address, data)

@@ -20,6 +20,8 @@ pub enum Exit {
     /// `KVM_EXIT_SET_TPR`: CR8 has been lowered, which the interrupt controller in user space has to
     /// know. RIP is past the instruction.
     SetTpr,
+    /// `KVM_EXIT_TPR_ACCESS`, with RIP past the instruction.
+    TprAccess(TprAccess),
     /// `KVM_EXIT_SHUTDOWN`: a triple fault.
     Shutdown,
     /// `KVM_EXIT_MMIO`. After a read RIP is still at the instruction, and the next run begins with
@@ -82,6 +84,15 @@ pub struct EmulationFailure {
     pub error: u64,
     /// EXITINFO2, the guest-physical address.
     pub address: u64,
+}
+
+/// The union's member for `KVM_EXIT_TPR_ACCESS`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TprAccess {
+    /// `rip`: the instruction.
+    pub rip: u64,
+    /// `is_write`.
+    pub is_write: bool,
 }
 
 /// EXITCODE of a nested page fault (AMD APM vol. 2, appendix C).

@@ -8,7 +8,7 @@
 //!                                                     └────────────────┘
 //! ```
 
-use crate::apic::{Apic, event};
+use crate::apic::{Apic, event, tpr};
 use crate::debug::registers;
 use crate::exit::Exit;
 use crate::interrupts::{self, InterruptState};
@@ -200,6 +200,7 @@ fn initialise(cpu: &mut Cpu, apic: &Apic) {
         ..InterruptState::default()
     };
     vcpu::forget_accesses(state);
+    tpr::reset(cpu);
     // What user space asks of debugging stays.
     registers::reset(cpu);
     events::reset(cpu);

@@ -1,6 +1,7 @@
 //! The architectural state of a vCPU beyond its register file, and what blocks depend on of it.
 
 use crate::Cpu;
+use crate::apic::tpr;
 use crate::cpuid;
 use crate::debug::DebugState;
 use crate::events::EventState;
@@ -193,6 +194,8 @@ pub struct State {
     pub mp: MpState,
     /// Waits of the processor's own.
     pub(crate) idle: Idle,
+    /// What user space does about TPR.
+    pub(crate) tpr: tpr::Help,
     /// Interrupts that wait.
     pub interrupts: InterruptState,
     /// Accesses of devices under way.
@@ -272,6 +275,7 @@ impl State {
             pv: Pv::default(),
             mp: MpState::default(),
             idle: Idle::default(),
+            tpr: tpr::Help::default(),
             interrupts: InterruptState::default(),
             devices: Devices::default(),
             io: None,

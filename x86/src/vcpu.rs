@@ -12,6 +12,7 @@
 
 pub mod peer;
 
+use crate::apic::tpr;
 use crate::debug::guest::{self, Busy, GuestDebug};
 use crate::debug::registers::{self, DebugRegs};
 use crate::events::{self, Events};
@@ -104,8 +105,10 @@ impl Vcpu {
         }
         idle::wake(&mut self.engine.cpu);
         pv::begin(&mut self.engine.cpu);
+        tpr::give(&mut self.engine.cpu);
         self.engine.run();
         pv::end(&mut self.engine.cpu);
+        tpr::take(&mut self.engine.cpu);
         let exit = self.engine.cpu.state.exit.take();
         if let Some(Exit::Mmio(mmio)) = exit
             && !mmio.is_write
@@ -305,7 +308,10 @@ pub(crate) fn service(cpu: &mut Cpu) -> Result<(), Stop> {
     pv::clock::service(cpu);
     debug::service(cpu)?;
     events::service(cpu)?;
-    interrupts::service(cpu)
+    tpr::take(cpu);
+    let result = interrupts::service(cpu);
+    tpr::give(cpu);
+    result
 }
 
 /// Has the exit made that is noted, before the next instruction.

@@ -439,3 +439,34 @@ fn an_image_is_taken_over() {
     assert!(bare.vcpu.lapic().is_none() && !bare.vcpu.set_lapic(&image));
     assert!(!bare.vcpu.set_mp_state(MpState::Halted));
 }
+
+/// KVM_SET_VAPIC_ADDR: what the guest writes into its page counts as soon as KVM looks, which
+/// KVM_HC_VAPIC_POLL_IRQ asks it to.
+#[test]
+fn tpr_in_a_page_lets_interrupts_in_when_they_are_polled() {
+    const PAGE: u64 = DATA + 0x800;
+    // mov byte [rdi], 0; mov eax, 1; vmmcall
+    let lower = vec![0xc6, 0x07, 0];
+    let poll = vec![0xb8, 1, 0, 0, 0, 0x0f, 0x01, 0xd9, 0x90];
+    for tier in TIERS {
+        for (polls, taken) in [(vec![], &[][..]), (poll.clone(), &[0x61])] {
+            let mut m = machine(&[
+                STI.into(),
+                put(0x300, SELF | 0x61),
+                vec![0x90],
+                // mov esi, [rdi]
+                vec![0x8b, 0x37],
+                lower.clone(),
+                polls,
+            ]);
+            m.set_flags(0);
+            note(&mut m, &[0x61]);
+            m.set(RDI, PAGE);
+            m.write(PAGE, &[0xf0]);
+            assert!(m.vcpu.set_vapic(PAGE));
+            ended(&mut m, tier);
+            assert_eq!(noted(&m), taken, "{tier:?}");
+            assert_eq!(m.get(RSI), 0x6100_00f0, "TPR, and what waits");
+        }
+    }
+}

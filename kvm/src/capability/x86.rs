@@ -93,6 +93,7 @@ pub(super) fn of_system(system: &Kvm, capability: u32) -> i32 {
         | KVM_CAP_GET_MSR_FEATURES
         | KVM_CAP_DISABLE_QUIRKS
         | KVM_CAP_EXIT_ON_EMULATION_FAILURE
+        | KVM_CAP_VAPIC
         | KVM_CAP_NOP_IO_DELAY
         | KVM_CAP_PCI_SEGMENT => 1,
         KVM_CAP_MCE => 32,

@@ -5,7 +5,7 @@ use std::mem::offset_of;
 use understudy_abi::PAGE_SIZE;
 use understudy_abi::exit::{
     KVM_EXIT_HLT, KVM_EXIT_IO, KVM_EXIT_IO_IN, KVM_EXIT_IRQ_WINDOW_OPEN, KVM_EXIT_SET_TPR,
-    KVM_EXIT_SHUTDOWN, KVM_EXIT_X86_RDMSR, KVM_EXIT_X86_WRMSR, io, msr,
+    KVM_EXIT_SHUTDOWN, KVM_EXIT_TPR_ACCESS, KVM_EXIT_X86_RDMSR, KVM_EXIT_X86_WRMSR, io, msr,
 };
 use understudy_abi::proposals::{KVM_SAVE_REGS_ON_EXIT, kvm_debug_exit_arch_cr3};
 use understudy_abi::run::{EXIT_UNION, KVM_DIRTY_REGS, KVM_VALID_REGS, Page, Run, SYNC_REGS};
@@ -118,6 +118,7 @@ impl Answers {
             KVM_EXIT_HLT => VcpuExit::Hlt,
             KVM_EXIT_IRQ_WINDOW_OPEN => VcpuExit::IrqWindowOpen,
             KVM_EXIT_SET_TPR => VcpuExit::SetTpr,
+            KVM_EXIT_TPR_ACCESS => VcpuExit::TprAccess,
             KVM_EXIT_SHUTDOWN => VcpuExit::Shutdown,
             KVM_EXIT_X86_RDMSR | KVM_EXIT_X86_WRMSR => {
                 let access: msr = page.exit();

@@ -63,3 +63,10 @@ fn write(cpu: &mut Cpu, number: u32, value: u64) -> Option<()> {
         offset => registers::write(cpu, offset, u32::try_from(value).ok()?),
     }
 }
+
+/// The guest has read the register of this number.
+pub(crate) fn read_by_guest(cpu: &mut Cpu, number: u32) {
+    if X2APIC.contains(&number) {
+        registers::read_by_guest(cpu, (number - X2APIC.start()) << 4);
+    }
+}

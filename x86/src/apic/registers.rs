@@ -2,7 +2,7 @@
 //! and 11.12.1).
 
 use super::delivery::{self, Message, Mode, Shorthand};
-use super::{Apic, CPUID_TSC_DEADLINE, base, lvt, timer, told};
+use super::{Apic, CPUID_TSC_DEADLINE, base, lvt, timer, told, tpr};
 use crate::quirks::quirk;
 use crate::{Cpu, interrupts};
 
@@ -108,6 +108,13 @@ pub(super) fn read(apic: &Apic, offset: u32) -> Option<u32> {
     })
 }
 
+/// The guest has read a register.
+pub(super) fn read_by_guest(cpu: &mut Cpu, offset: u32) {
+    if offset == reg::TPR {
+        tpr::accessed(cpu, false);
+    }
+}
+
 /// The bits that an entry of the local vector table has; none if there is no such entry.
 fn lvt_bits(cpu: &Cpu, offset: u32) -> Option<u32> {
     /// Vector, delivery status, mask.
@@ -133,6 +140,7 @@ pub(super) fn write(cpu: &mut Cpu, offset: u32, value: u32) -> Option<()> {
         reg::TPR => {
             apic.set(reg::TPR, value & 0xff);
             interrupts::look(cpu);
+            tpr::accessed(cpu, true);
         }
         reg::EOI => end_of_interrupt(cpu),
         reg::LDR if !x2apic => apic.set(reg::LDR, value & 0xff00_0000),
@@ -267,7 +275,7 @@ fn page(cpu: &Cpu, address: u64) -> Page {
 }
 
 /// A load from the page (SDM vol. 3A, 11.4.1); false if this is not it. What cannot be read gives 0.
-pub(crate) fn load(cpu: &Cpu, address: u64, data: &mut [u8]) -> bool {
+pub(crate) fn load(cpu: &mut Cpu, address: u64, data: &mut [u8]) -> bool {
     match page(cpu, address) {
         Page::Elsewhere => return false,
         Page::Hole => data.fill(0xff),
@@ -279,6 +287,7 @@ pub(crate) fn load(cpu: &Cpu, address: u64, data: &mut [u8]) -> bool {
             if let Some(part) = bytes.get(within..within + data.len()) {
                 data.copy_from_slice(part);
             }
+            read_by_guest(cpu, offset & !0xf);
         }
     }
     true

@@ -5,7 +5,7 @@ use super::{By, Failure};
 use crate::exceptions::{self, Fault, vector};
 use crate::exit::{Exit, MsrExit};
 use crate::regs::{RAX, RCX, RDX};
-use crate::{Cpu, debug, events, msrs};
+use crate::{Cpu, apic, debug, events, msrs};
 use std::sync::Arc;
 use understudy_engine::emit::Stop;
 
@@ -133,6 +133,7 @@ pub(crate) fn rdmsr(cpu: &mut Cpu) -> Result<u64, Stop> {
         match msrs::read(cpu, number, By::Guest) {
             Ok(value) => {
                 put(cpu, value);
+                apic::msrs::read_by_guest(cpu, number);
                 return Ok(0);
             }
             Err(failure) => why(failure),

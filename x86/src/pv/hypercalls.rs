@@ -2,7 +2,7 @@
 
 use super::{feature, has};
 use crate::apic::delivery::{self, Message, Mode, Shorthand};
-use crate::apic::event;
+use crate::apic::{event, tpr};
 use crate::exit::{Exit, HypercallExit};
 use crate::hypercalls::ENOSYS;
 use crate::regs::RAX;
@@ -37,7 +37,10 @@ const LENGTH: u64 = 3;
 pub fn hypercall(cpu: &mut Cpu, number: u64, arguments: [u64; 4]) -> Result<u64, Stop> {
     let [a, b, c, d] = arguments;
     Ok(match number {
-        number::VAPIC_POLL_IRQ => 0,
+        number::VAPIC_POLL_IRQ => {
+            tpr::take(cpu);
+            0
+        }
         number::KICK_CPU if has(cpu, feature::PV_UNHALT) => {
             kick(cpu, b as u32);
             0

@@ -250,6 +250,14 @@ impl Vcpu {
                 page.set_exit(&eoi { vector });
                 page.set_exit_reason(KVM_EXIT_IOAPIC_EOI);
             }
+            Exit::TprAccess(access) => {
+                page.set_exit(&tpr_access {
+                    rip: access.rip,
+                    is_write: access.is_write.into(),
+                    ..tpr_access::default()
+                });
+                page.set_exit_reason(KVM_EXIT_TPR_ACCESS);
+            }
             Exit::SetTpr => page.set_exit_reason(KVM_EXIT_SET_TPR),
             Exit::Shutdown => page.set_exit_reason(KVM_EXIT_SHUTDOWN),
             Exit::Debug(exit) => self.report_debug(state, &exit),
