@@ -42,6 +42,8 @@ pub enum Exit {
     },
     /// The host memory behind a slot is not there: `EFAULT`.
     Fault,
+    /// `KVM_EXIT_DIRTY_RING_FULL`, before the next instruction.
+    DirtyRingFull,
     /// `KVM_EXIT_INTERNAL_ERROR`: an instruction that this processor does not have yet, or an
     /// access that no device takes.
     InternalError {
