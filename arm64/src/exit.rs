@@ -22,6 +22,8 @@ pub enum Exit {
     NoSyndrome,
     /// The host memory behind a slot is not there: `EFAULT`.
     Fault,
+    /// `KVM_EXIT_DIRTY_RING_FULL`, before the next instruction.
+    DirtyRingFull,
     /// `KVM_EXIT_DEBUG` (ESR-1 to ESR-8).
     Debug {
         /// The syndrome, all 64 bits of it: `hsr` and `hsr_high`.

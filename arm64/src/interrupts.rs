@@ -169,6 +169,9 @@ pub(crate) fn service(cpu: &mut Cpu) -> Result<(), Stop> {
         if taken & POWER != 0 && !power(cpu)? {
             continue;
         }
+        if cpu.dirty_ring_full() {
+            return Err(crate::vcpu::dirty_ring_full(cpu));
+        }
         crate::pvtime::update(cpu);
         timers::arm(cpu);
         let (outputs, reported) = (timers::outputs(cpu), cpu.state.interrupts.reported);

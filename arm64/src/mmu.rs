@@ -385,6 +385,9 @@ pub(crate) fn translate(
     mem: Mem,
     kind: AccessKind,
 ) -> Result<Target, Stop> {
+    if cpu.dirty_ring_full() {
+        return Err(crate::vcpu::dirty_ring_full(cpu));
+    }
     // A part of an access that crosses a page is whole only if the access is aligned.
     let unaligned = (address | bytes) & (info::alignment(mem) - 1) != 0;
     let access = access(cpu, Use::Data(kind), mem, unaligned);

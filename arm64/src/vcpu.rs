@@ -438,6 +438,12 @@ pub(crate) fn device_other(cpu: &mut Cpu, address: u64, mem: Mem, kind: AccessKi
     Stop::Exit
 }
 
+/// User space has to make room in the dirty ring first.
+pub(crate) fn dirty_ring_full(cpu: &mut Cpu) -> Stop {
+    cpu.state.exit = Some(Exit::DirtyRingFull);
+    Stop::Exit
+}
+
 /// The memory behind a slot is not there. See [`Arch::host_fault`].
 pub(crate) fn host_fault(cpu: &mut Cpu) -> Stop {
     cpu.state.exit = Some(Exit::Fault);

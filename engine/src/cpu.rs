@@ -3,7 +3,7 @@
 use crate::arch::{Arch, Insn};
 use crate::chain::{Link, Links};
 use crate::emit::{Slot, Stop};
-use crate::request::Requests;
+use crate::request::{DIRTY_RING_FULL, Requests};
 use crate::tlb::{Entry, Tlb};
 use std::sync::Arc;
 
@@ -98,6 +98,20 @@ impl<A: Arch> Cpu<A> {
     /// What others want of this vCPU.
     pub fn requests(&self) -> &Arc<Requests> {
         &self.requests
+    }
+
+    /// Whether the vCPU may dirty no further page until user space has made room in its dirty ring
+    /// (KVM API 8.29). To be asked before accesses that are translated anew, and by [`Arch::service`];
+    /// costs nothing where there is no ring.
+    pub fn dirty_ring_full(&self) -> bool {
+        if self.requests.pending() & DIRTY_RING_FULL == 0 {
+            return false;
+        }
+        let full = understudy_memory::ring::is_full();
+        if !full {
+            self.requests.take(DIRTY_RING_FULL);
+        }
+        full
     }
 
     /// Whether [`Arch::service`] is due.

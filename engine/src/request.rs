@@ -19,6 +19,8 @@ pub const FLUSH_STORES: u32 = 1 << 2;
 pub const INTERRUPT: u32 = 1 << 3;
 /// Compiled code is ready to be taken over.
 pub const COMPILED: u32 = 1 << 4;
+/// The vCPU's dirty ring is full: leave, as long as it is ([`crate::cpu::Cpu::dirty_ring_full`]).
+pub const DIRTY_RING_FULL: u32 = 1 << 5;
 /// First of the bits that an architecture may use for itself.
 pub const ARCH_SHIFT: u32 = 16;
 

@@ -20,6 +20,7 @@
 mod bus;
 pub mod capability;
 mod coalesced;
+mod dirty_ring;
 pub mod errno;
 mod eventfd;
 pub mod guest;

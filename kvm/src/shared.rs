@@ -1,4 +1,5 @@
-//! Pages that a VM or vCPU shares with its user: `kvm_run`, the ring of coalesced MMIO, statistics.
+//! Pages that a VM or vCPU shares with its user: `kvm_run`, the rings of coalesced MMIO and of dirty
+//! pages, statistics.
 //!
 //! They lie in memfds, so that the program maps them as it would map KVM's descriptors. Both sides
 //! may write at any time; every access here is therefore an atomic one, of the largest naturally
@@ -33,11 +34,12 @@ impl SharedPages {
         let fd = rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
         rustix::fs::ftruncate(&fd, length as u64)?;
         rustix::fs::fcntl_add_seals(&fd, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
-        let pages = SharedPages::map(fd.as_fd(), length)?;
+        let pages = SharedPages::map(fd.as_fd(), 0, length)?;
         Ok((pages, fd))
     }
 
-    fn map(fd: impl AsFd, length: usize) -> Result<SharedPages, Errno> {
+    /// Another mapping of a part of such a memfd, from an offset of whole pages on.
+    pub(crate) fn map(fd: impl AsFd, offset: usize, length: usize) -> Result<SharedPages, Errno> {
         let protection = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: a new mapping at an address that the kernel chooses.
         let start = unsafe {
@@ -47,11 +49,16 @@ impl SharedPages {
                 protection,
                 MapFlags::SHARED,
                 fd,
-                0,
+                offset as u64,
             )
         }?;
         let start = NonNull::new(start.cast()).ok_or(Errno::ENOMEM)?;
         Ok(SharedPages { start, length })
+    }
+
+    /// Bytes.
+    pub(crate) fn length(&self) -> usize {
+        self.length
     }
 
     /// The first byte of an access, if all of it lies in the pages. A caller that asks for more has
@@ -284,7 +291,7 @@ mod tests {
             }
         }
         // Another mapping of the descriptor sees the same bytes.
-        let other = SharedPages::map(&fd, 4096).unwrap();
+        let other = SharedPages::map(&fd, 0, 4096).unwrap();
         pages.store(100, &[1, 2, 3]);
         let mut seen = [0; 3];
         other.load(100, &mut seen);

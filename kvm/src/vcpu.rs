@@ -11,7 +11,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use understudy_abi::common::kvm_mp_state;
 use understudy_abi::run::Run;
 use understudy_abi::{PAGE_SIZE, exit};
+use understudy_memory::ring::RingInUse;
 
+use crate::dirty_ring::{self, Ring};
 use crate::errno::Errno;
 use crate::guest::Peer;
 use crate::shared::SharedPages;
@@ -55,6 +57,8 @@ pub struct Vcpu {
     pub(crate) peer: Peer,
     pub(crate) run: Run<SharedPages>,
     pub(crate) stats: Counters,
+    /// Where the VM has such rings.
+    ring: Option<Arc<Ring>>,
     /// Signals that are blocked while the guest runs (`KVM_SET_SIGNAL_MASK`), bit `n - 1` for
     /// signal `n`; the thread's own if [`NO_MASK`].
     signal_mask: AtomicU64,
@@ -62,9 +66,21 @@ pub struct Vcpu {
 }
 
 impl Vcpu {
-    pub(crate) fn new(vm: Arc<Vm>, id: u32) -> Result<(Arc<Vcpu>, OwnedFd), Errno> {
+    /// The vCPU of this number, with a dirty ring of so many bytes.
+    pub(crate) fn new(
+        vm: Arc<Vm>,
+        id: u32,
+        ring_size: Option<u32>,
+    ) -> Result<(Arc<Vcpu>, OwnedFd), Errno> {
         let guest = vm.guest();
-        let (pages, fd) = SharedPages::new("kvm-vcpu", limits(guest).vcpu_mmap_size)?;
+        let length = match ring_size {
+            None => limits(guest).vcpu_mmap_size,
+            Some(size) => dirty_ring::OFFSET + size as usize,
+        };
+        let (pages, fd) = SharedPages::new("kvm-vcpu", length)?;
+        let ring = ring_size
+            .map(|size| SharedPages::map(&fd, dirty_ring::OFFSET, size as usize))
+            .transpose()?;
         let (peer, processor) = match &vm.machine {
             Machine::Arm64(machine) => {
                 let cpu = understudy_arm64::vcpu::Vcpu::new(machine, id);
@@ -79,9 +95,11 @@ impl Vcpu {
                 (peer, Processor::X86(Box::new(Mutex::new(state))))
             }
         };
+        let ring = ring.map(|pages| Arc::new(Ring::new(pages, peer.requests().clone())));
         let vcpu = Vcpu {
             id,
             peer,
+            ring,
             run: Run(pages),
             stats: Counters::new(vcpu_statistics(guest)),
             signal_mask: AtomicU64::new(NO_MASK),
@@ -174,8 +192,33 @@ impl Vcpu {
         self.signal_mask.store(mask, Ordering::Relaxed);
     }
 
+    /// Its dirty ring.
+    pub(crate) fn ring(&self) -> Option<&Arc<Ring>> {
+        self.ring.as_ref()
+    }
+
+    /// Has pages that this thread dirties go into the vCPU's ring, if it has one.
+    pub(crate) fn use_ring(&self) -> Option<RingInUse> {
+        self.ring
+            .as_ref()
+            .map(|ring| RingInUse::begin(ring.clone()))
+    }
+
+    /// Whether a mapping of so many bytes of the vCPU's descriptor begins or ends in its dirty ring:
+    /// it has to be shared, and not executable, else it is EINVAL.
+    pub fn maps_dirty_ring(&self, offset: u64, length: usize) -> bool {
+        let Some(ring) = &self.ring else {
+            return false;
+        };
+        let first = dirty_ring::OFFSET as u64;
+        let ring = first..first + ring.size() as u64;
+        let last = offset.saturating_add((length as u64).saturating_sub(1));
+        ring.contains(&offset) || ring.contains(&last)
+    }
+
     /// `KVM_RUN`: what it leaves is in `kvm_run`.
     pub(crate) fn run(&self) -> Result<(), Errno> {
+        let _ring = self.use_ring();
         match &self.processor {
             Processor::Arm64(state) => self.run_arm64(&mut lock(state)),
             Processor::X86(state) => {

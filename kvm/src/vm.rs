@@ -15,6 +15,7 @@ use understudy_memory::{GuestMemory, Limits, UserRegion};
 
 use crate::bus::Devices;
 use crate::coalesced::CoalescedMmio;
+use crate::dirty_ring::Ring;
 use crate::errno::Errno;
 use crate::guest::{Guest, Peer};
 use crate::host_memory;
@@ -42,10 +43,20 @@ pub struct Vm {
     pub(crate) coalesced: Arc<CoalescedMmio>,
     pub(crate) ioeventfds: Arc<Ioeventfds>,
     pub(crate) stats: Counters,
-    /// By id. A vCPU whose last descriptor was closed keeps its id, as in KVM.
-    vcpus: Mutex<BTreeMap<u32, Weak<Vcpu>>>,
+    vcpus: Mutex<Vcpus>,
     owner: process::Generation,
     dead: AtomicBool,
+}
+
+/// The vCPUs of a VM, and what has to be known before one is made.
+#[derive(Debug, Default)]
+struct Vcpus {
+    /// By id. A vCPU whose last descriptor was closed keeps its id, as in KVM.
+    by_id: BTreeMap<u32, Weak<Vcpu>>,
+    /// Bytes of the dirty ring of each, once there are such rings.
+    ring_size: Option<u32>,
+    /// Those rings. As in KVM, they stay when a vCPU's last descriptor is closed.
+    rings: Vec<Arc<Ring>>,
 }
 
 impl Vm {
@@ -97,7 +108,7 @@ impl Vm {
         }
     }
 
-    fn lock_vcpus(&self) -> MutexGuard<'_, BTreeMap<u32, Weak<Vcpu>>> {
+    fn lock_vcpus(&self) -> MutexGuard<'_, Vcpus> {
         self.vcpus.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -110,21 +121,46 @@ impl Vm {
             Machine::Arm64(_) => limits.max_vcpu_id,
             Machine::X86(machine) => machine.max_vcpu_id(),
         };
-        if id >= bound || vcpus.len() >= limits.max_vcpus as usize {
+        if id >= bound || vcpus.by_id.len() >= limits.max_vcpus as usize {
             return Err(Errno::EINVAL);
         }
-        if vcpus.contains_key(&id) {
+        if vcpus.by_id.contains_key(&id) {
             return Err(Errno::EEXIST);
         }
-        let (vcpu, fd) = Vcpu::new(self.clone(), id)?;
-        vcpus.insert(id, Arc::downgrade(&vcpu));
+        let (vcpu, fd) = Vcpu::new(self.clone(), id, vcpus.ring_size)?;
+        vcpus.by_id.insert(id, Arc::downgrade(&vcpu));
+        vcpus.rings.extend(vcpu.ring().cloned());
         Ok((vcpu, fd))
+    }
+
+    /// Has each vCPU made from now on have a dirty ring of so many bytes. EINVAL if that is settled, or
+    /// there is a vCPU.
+    pub(crate) fn use_dirty_rings(&self, size: u32) -> Result<(), Errno> {
+        let mut vcpus = self.lock_vcpus();
+        if vcpus.ring_size.is_some() || !vcpus.by_id.is_empty() {
+            return Err(Errno::EINVAL);
+        }
+        self.memory.use_dirty_rings()?;
+        vcpus.ring_size = Some(size);
+        Ok(())
+    }
+
+    /// Takes the entries of all dirty rings that user space has harvested, while nobody else does: their
+    /// pages, as slot and page of it. EINVAL without rings.
+    pub(crate) fn take_harvested(&self) -> Result<Vec<(u32, u64)>, Errno> {
+        let vcpus = self.lock_vcpus();
+        vcpus.ring_size.ok_or(Errno::EINVAL)?;
+        let mut pages = Vec::new();
+        for ring in &vcpus.rings {
+            ring.take_harvested(&mut pages);
+        }
+        Ok(pages)
     }
 
     /// Calls `f` while no vCPU is in an ioctl, and none can begin one. EBUSY if one is.
     pub(crate) fn with_idle_vcpus<R>(&self, f: impl FnOnce() -> R) -> Result<R, Errno> {
         let vcpus = self.lock_vcpus();
-        let vcpus: Vec<Arc<Vcpu>> = vcpus.values().filter_map(Weak::upgrade).collect();
+        let vcpus: Vec<Arc<Vcpu>> = vcpus.by_id.values().filter_map(Weak::upgrade).collect();
         let locks: Option<Vec<_>> = vcpus.iter().map(|vcpu| vcpu.try_hold()).collect();
         let _locks = locks.ok_or(Errno::EBUSY)?;
         Ok(f())
@@ -174,7 +210,7 @@ impl VmFd {
             coalesced,
             ioeventfds,
             stats: Counters::new(vm_statistics(guest)),
-            vcpus: Mutex::new(BTreeMap::new()),
+            vcpus: Mutex::default(),
             owner: process::Generation::now(),
             dead: AtomicBool::new(false),
         });
@@ -260,7 +296,8 @@ impl VmFd {
     ///
     /// # Errors
     ///
-    /// EINVAL for a slot number or address space that cannot be, ENOENT for a slot without log.
+    /// EINVAL for a slot number or address space that cannot be, ENOENT for a slot without log, ENXIO
+    /// where dirty rings have taken the log's place.
     pub fn get_dirty_log(&self, slot: u32, _memory_size: usize) -> Result<Vec<u64>, Errno> {
         self.vm.get_dirty_log(slot)
     }
@@ -279,6 +316,16 @@ impl VmFd {
         bitmap: &[u64],
     ) -> Result<(), Errno> {
         self.vm.clear_dirty_log(slot, first_page, num_pages, bitmap)
+    }
+
+    /// `KVM_RESET_DIRTY_RINGS` (8.29): takes back the entries of dirty rings that were harvested, and
+    /// gives how many. Their pages are to be looked at after this.
+    ///
+    /// # Errors
+    ///
+    /// EINVAL on a VM without `KVM_CAP_DIRTY_LOG_RING`.
+    pub fn reset_dirty_rings(&self) -> Result<i32, Errno> {
+        self.vm.reset_dirty_rings()
     }
 
     /// `KVM_ENABLE_CAP` (4.37, 7).

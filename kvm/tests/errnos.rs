@@ -56,8 +56,6 @@ fn capabilities() {
         KVM_CAP_SIGNAL_MSI,
         KVM_CAP_ARM_SET_DEVICE_ADDR,
         KVM_CAP_ARM_PMU_V3,
-        KVM_CAP_DIRTY_LOG_RING_ACQ_REL,
-        KVM_CAP_DIRTY_LOG_RING_WITH_BITMAP,
     ];
     let reference = [
         (KVM_CAP_IRQCHIP, 1),

@@ -6,8 +6,14 @@
 //! after; the mark is a read-modify-write with release ordering. A reader takes the bits with
 //! acquire ordering and then looks at the pages. So a store either is visible to the reader whose
 //! bit it set, or its mark comes after the reader took the bits and is there for the next.
+//!
+//! Where the vCPUs have dirty rings (8.29), a second bitmap has the pages that are in one of them. A
+//! page goes in when its bit is set first, and the bit goes when user space has reset the entry; only
+//! then user space looks at the page, so that the same order holds.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::ring;
 
 /// The setting of `KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2` (KVM API 7.16) of a virtual machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -30,6 +36,9 @@ pub enum DirtyLogError {
     /// The first page or the number of pages is no multiple of 64, or lies beyond the slot.
     #[error("bad range of pages")]
     BadRange,
+    /// The vCPUs have dirty rings, and there is no bitmap beside them.
+    #[error("there are dirty rings instead")]
+    Rings,
 }
 
 impl DirtyLogError {
@@ -37,6 +46,7 @@ impl DirtyLogError {
     pub fn errno(self) -> i32 {
         match self {
             DirtyLogError::NoLog => libc::ENOENT,
+            DirtyLogError::Rings => libc::ENXIO,
             DirtyLogError::BadSlot | DirtyLogError::BadRange => libc::EINVAL,
         }
     }
@@ -67,12 +77,20 @@ impl DirtyBitmap {
         })
     }
 
-    /// Marks a page. To be called after the store that dirtied it.
-    pub(crate) fn mark(&self, page: u64) {
+    /// Marks a page; false if it was marked. To be called after the store that dirtied it.
+    pub(crate) fn mark(&self, page: u64) -> bool {
+        let bit = 1 << (page % 64);
+        // Not skipped where the bit is seen set: that load could be older than a reader's taking of
+        // the bits, while the store before it is younger.
+        self.words
+            .get((page / 64) as usize)
+            .is_some_and(|word| word.fetch_or(bit, Ordering::AcqRel) & bit == 0)
+    }
+
+    /// Forgets a mark.
+    fn unmark(&self, page: u64) {
         if let Some(word) = self.words.get((page / 64) as usize) {
-            // Not skipped where the bit is seen set: that load could be older than a reader's
-            // taking of the bits, while the store before it is younger.
-            word.fetch_or(1 << (page % 64), Ordering::AcqRel);
+            word.fetch_and(!(1 << (page % 64)), Ordering::AcqRel);
         }
     }
 
@@ -101,6 +119,84 @@ impl DirtyBitmap {
             if bits != 0 {
                 word.fetch_and(!bits, Ordering::AcqRel);
             }
+        }
+    }
+}
+
+/// Where the dirty pages of a virtual machine are told of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Tracking {
+    /// In the slots' bitmaps.
+    #[default]
+    Bitmap,
+    /// In the vCPUs' rings (`KVM_CAP_DIRTY_LOG_RING`).
+    Rings,
+    /// In the rings what vCPUs write, in the bitmaps what is written without one
+    /// (`KVM_CAP_DIRTY_LOG_RING_WITH_BITMAP`).
+    RingsAndBitmap,
+}
+
+impl Tracking {
+    pub(crate) fn has_bitmap(self) -> bool {
+        self != Tracking::Rings
+    }
+
+    fn has_rings(self) -> bool {
+        self != Tracking::Bitmap
+    }
+}
+
+/// What a slot with `KVM_MEM_LOG_DIRTY_PAGES` keeps.
+#[derive(Debug)]
+pub(crate) struct DirtyLog {
+    /// What user space fetches.
+    bitmap: Option<DirtyBitmap>,
+    /// The pages that are in a ring, as far as user space has not reset their entries.
+    in_rings: Option<DirtyBitmap>,
+}
+
+impl DirtyLog {
+    /// A log of so many pages; `set` is `KVM_DIRTY_LOG_INITIALLY_SET`. `None` without memory for it.
+    pub(crate) fn new(pages: u64, tracking: Tracking, set: bool) -> Option<DirtyLog> {
+        let bitmap = |set| DirtyBitmap::new(pages, set);
+        Some(DirtyLog {
+            bitmap: match tracking.has_bitmap() {
+                true => Some(bitmap(set)?),
+                false => None,
+            },
+            in_rings: match tracking.has_rings() {
+                true => Some(bitmap(false)?),
+                false => None,
+            },
+        })
+    }
+
+    /// The bitmap.
+    pub(crate) fn bitmap(&self) -> Option<&DirtyBitmap> {
+        self.bitmap.as_ref()
+    }
+
+    /// Marks a page of the slot, in the ring of the vCPU that this thread works for if there is one.
+    pub(crate) fn mark(&self, slot: u32, page: u64) {
+        if let Some(in_rings) = &self.in_rings
+            && ring::with_current(|ring| {
+                if in_rings.mark(page) {
+                    ring.push(slot, page);
+                }
+            })
+            .is_some()
+        {
+            return;
+        }
+        if let Some(bitmap) = &self.bitmap {
+            bitmap.mark(page);
+        }
+    }
+
+    /// A page's entry in a ring has been reset.
+    pub(crate) fn left_ring(&self, page: u64) {
+        if let Some(in_rings) = &self.in_rings {
+            in_rings.unmark(page);
         }
     }
 }

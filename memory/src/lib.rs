@@ -22,6 +22,7 @@ mod access;
 mod dirty;
 pub mod host;
 mod region;
+pub mod ring;
 mod slots;
 
 pub use access::{AccessError, Word};

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use arc_swap::ArcSwap;
 use imbl::OrdMap;
 
-use crate::dirty::{DirtyBitmap, DirtyLogError, ManualProtect};
+use crate::dirty::{DirtyLog, DirtyLogError, ManualProtect, Tracking};
 use crate::region::{Change, Limits, RegionError, RegionFlags, UserRegion};
 use crate::{PAGE_SHIFT, PAGE_SIZE};
 
@@ -20,6 +20,8 @@ use crate::{PAGE_SHIFT, PAGE_SIZE};
 #[derive(Debug, Clone)]
 struct Slot {
     flags: RegionFlags,
+    /// Number and address space, as in [`UserRegion::slot`].
+    id: u32,
     /// First guest-physical address.
     start: u64,
     /// Bytes, never 0.
@@ -27,13 +29,22 @@ struct Slot {
     /// Where `start` is in this process.
     host: u64,
     /// Shared with the snapshots before and after, so that a mark made through an old one counts.
-    log: Option<Arc<DirtyBitmap>>,
+    log: Option<Arc<DirtyLog>>,
 }
 
 impl Slot {
     fn contains(&self, gpa: u64) -> bool {
         gpa.wrapping_sub(self.start) < self.size
     }
+}
+
+/// What is kept of the slots beside the snapshot.
+#[derive(Debug, Default)]
+struct Slots {
+    /// Where in the snapshot each is.
+    starts: HashMap<u16, u64>,
+    /// How those with a log keep it.
+    tracking: Tracking,
 }
 
 /// The slots by their first guest-physical address. A clone shares all of the tree but the path to
@@ -92,9 +103,8 @@ pub struct GuestMemory {
     limits: Limits,
     snapshot: ArcSwap<Snapshot>,
     generation: AtomicU64,
-    /// Where in the snapshot each slot is. Its lock serialises changes and dirty log calls, as
-    /// KVM's `slots_lock` does.
-    starts: Mutex<HashMap<u16, u64>>,
+    /// Its lock serialises changes and dirty log calls, as KVM's `slots_lock` does.
+    slots: Mutex<Slots>,
     /// [`ManualProtect`], as the bits of `KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2`.
     manual_protect: AtomicU8,
     /// How many changes of the host's mappings are under way.
@@ -109,7 +119,7 @@ impl GuestMemory {
             limits,
             snapshot: ArcSwap::from_pointee(Snapshot::default()),
             generation: AtomicU64::new(1),
-            starts: Mutex::default(),
+            slots: Mutex::default(),
             manual_protect: AtomicU8::new(0),
             host_changes: AtomicUsize::new(0),
         }
@@ -128,16 +138,17 @@ impl GuestMemory {
     /// [`RegionError`], each with KVM's errno; the slots are then as before.
     pub fn set_region(&self, region: &UserRegion) -> Result<Change, RegionError> {
         let flags = region.check(&self.limits)?;
-        let mut starts = self.lock();
+        let mut slots = self.lock();
         let mut snapshot = Snapshot::clone(&self.snapshot.load());
-        let old = starts
+        let old = slots
+            .starts
             .get(&region.id())
             .and_then(|start| snapshot.get(start))
             .cloned();
 
         if region.memory_size == 0 {
             let old = old.ok_or(RegionError::NothingToDelete)?;
-            starts.remove(&region.id());
+            slots.starts.remove(&region.id());
             snapshot.remove(&old.start);
             self.publish(snapshot);
             return Ok(Change::Deleted);
@@ -184,7 +195,8 @@ impl GuestMemory {
             None => {
                 let pages = region.memory_size >> PAGE_SHIFT;
                 let set = self.manual_protect().initially_set;
-                let log = DirtyBitmap::new(pages, set).ok_or(RegionError::NoMemory)?;
+                let log = DirtyLog::new(pages, slots.tracking, set);
+                let log = log.ok_or(RegionError::NoMemory)?;
                 Some(Arc::new(log))
             }
         };
@@ -198,13 +210,14 @@ impl GuestMemory {
             start,
             Slot {
                 flags,
+                id: region.slot,
                 start,
                 size,
                 host,
                 log,
             },
         );
-        starts.insert(region.id(), start);
+        slots.starts.insert(region.id(), start);
         self.publish(snapshot);
         Ok(change)
     }
@@ -221,9 +234,9 @@ impl GuestMemory {
         self.generation.fetch_add(1, Ordering::AcqRel);
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<u16, u64>> {
+    fn lock(&self) -> MutexGuard<'_, Slots> {
         // Nothing between two changes of the map can panic, so a poisoned lock has a good map.
-        self.starts
+        self.slots
             .lock()
             .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
@@ -276,13 +289,14 @@ impl GuestMemory {
     }
 
     /// Marks the page that contains this guest-physical address as written, where its slot keeps a
-    /// dirty log. To be called after the store.
+    /// dirty log: in the bitmap, or the ring of the vCPU that this thread works for
+    /// ([`crate::ring`]). To be called after the store.
     pub fn mark_dirty(&self, gpa: u64) {
         let snapshot = self.snapshot.load();
         if let Some(slot) = find(&snapshot, gpa)
             && let Some(log) = &slot.log
         {
-            log.mark((gpa - slot.start) >> PAGE_SHIFT);
+            log.mark(slot.id, (gpa - slot.start) >> PAGE_SHIFT);
         }
     }
 
@@ -307,14 +321,15 @@ impl GuestMemory {
     ///
     /// # Errors
     ///
-    /// [`DirtyLogError::BadSlot`] and [`DirtyLogError::NoLog`].
+    /// [`DirtyLogError::Rings`], [`DirtyLogError::BadSlot`] and [`DirtyLogError::NoLog`].
     pub fn get_dirty_log(&self, slot: u32) -> Result<Vec<u64>, DirtyLogError> {
-        let starts = self.lock();
-        let (log, _) = self.log_of(&starts, slot)?;
+        let slots = self.lock_for_bitmaps()?;
+        let (log, _) = self.log_of(&slots, slot)?;
+        let bitmap = log.bitmap().ok_or(DirtyLogError::NoLog)?;
         Ok(if self.manual_protect().enable {
-            log.snapshot()
+            bitmap.snapshot()
         } else {
-            log.take()
+            bitmap.take()
         })
     }
 
@@ -324,7 +339,7 @@ impl GuestMemory {
     ///
     /// As [`GuestMemory::get_dirty_log`].
     pub fn dirty_log_bytes(&self, slot: u32) -> Result<u64, DirtyLogError> {
-        let (_, pages) = self.log_of(&self.lock(), slot)?;
+        let (_, pages) = self.log_of(&*self.lock_for_bitmaps()?, slot)?;
         Ok(pages.div_ceil(64) * 8)
     }
 
@@ -340,7 +355,7 @@ impl GuestMemory {
         first_page: u64,
         num_pages: u32,
     ) -> Result<usize, DirtyLogError> {
-        self.range_of_log(&self.lock(), slot, first_page, num_pages)
+        self.range_of_log(&*self.lock_for_bitmaps()?, slot, first_page, num_pages)
             .map(|(_, words)| words)
     }
 
@@ -358,24 +373,85 @@ impl GuestMemory {
         num_pages: u32,
         bits: &[u64],
     ) -> Result<(), DirtyLogError> {
-        let starts = self.lock();
-        let (log, words) = self.range_of_log(&starts, slot, first_page, num_pages)?;
-        log.clear((first_page / 64) as usize, &bits[..words.min(bits.len())]);
+        let slots = self.lock_for_bitmaps()?;
+        let (log, words) = self.range_of_log(&slots, slot, first_page, num_pages)?;
+        let bitmap = log.bitmap().ok_or(DirtyLogError::NoLog)?;
+        bitmap.clear((first_page / 64) as usize, &bits[..words.min(bits.len())]);
         Ok(())
+    }
+
+    /// From now on dirty pages go into the rings of vCPUs, of which there must be none yet
+    /// (`KVM_CAP_DIRTY_LOG_RING`, KVM API 8.29).
+    ///
+    /// # Errors
+    ///
+    /// [`RegionError::NoMemory`]; nothing has changed then.
+    pub fn use_dirty_rings(&self) -> Result<(), RegionError> {
+        let mut slots = self.lock();
+        let mut snapshot = Snapshot::clone(&self.snapshot.load());
+        let logged: Vec<Slot> = snapshot
+            .values()
+            .filter(|slot| slot.log.is_some())
+            .cloned()
+            .collect();
+        for slot in logged {
+            let log = DirtyLog::new(slot.size >> PAGE_SHIFT, Tracking::Rings, false);
+            let log = Some(Arc::new(log.ok_or(RegionError::NoMemory)?));
+            snapshot.insert(slot.start, Slot { log, ..slot });
+        }
+        slots.tracking = Tracking::Rings;
+        self.publish(snapshot);
+        Ok(())
+    }
+
+    /// Beside the rings there are bitmaps for what is written without a vCPU
+    /// (`KVM_CAP_DIRTY_LOG_RING_WITH_BITMAP`). False, with nothing done, without rings or if there are
+    /// slots.
+    #[must_use]
+    pub fn use_bitmap_beside_rings(&self) -> bool {
+        let mut slots = self.lock();
+        let can = slots.tracking != Tracking::Bitmap && slots.starts.is_empty();
+        if can {
+            slots.tracking = Tracking::RingsAndBitmap;
+        }
+        can
+    }
+
+    /// Entries of rings have been reset: the next store to each of these pages (slot, as in
+    /// [`UserRegion::slot`], and page of it) is told of again, once the vCPUs ask before stores. What is
+    /// no page of a slot is passed over.
+    pub fn left_rings(&self, pages: &[(u32, u64)]) {
+        let slots = self.lock();
+        for &(slot, page) in pages {
+            if let Ok((log, count)) = self.log_of(&slots, slot)
+                && page < count
+            {
+                log.left_ring(page);
+            }
+        }
+    }
+
+    /// The lock, unless there are rings and no bitmaps.
+    fn lock_for_bitmaps(&self) -> Result<MutexGuard<'_, Slots>, DirtyLogError> {
+        let slots = self.lock();
+        match slots.tracking.has_bitmap() {
+            true => Ok(slots),
+            false => Err(DirtyLogError::Rings),
+        }
     }
 
     fn range_of_log(
         &self,
-        starts: &HashMap<u16, u64>,
+        slots: &Slots,
         slot: u32,
         first_page: u64,
         num_pages: u32,
-    ) -> Result<(Arc<DirtyBitmap>, usize), DirtyLogError> {
+    ) -> Result<(Arc<DirtyLog>, usize), DirtyLogError> {
         self.check_slot(slot)?;
         if !first_page.is_multiple_of(64) {
             return Err(DirtyLogError::BadRange);
         }
-        let (log, pages) = self.log_of(starts, slot)?;
+        let (log, pages) = self.log_of(slots, slot)?;
         let left = pages
             .checked_sub(first_page)
             .ok_or(DirtyLogError::BadRange)?;
@@ -395,14 +471,10 @@ impl GuestMemory {
     }
 
     /// A slot's log and the number of its pages.
-    fn log_of(
-        &self,
-        starts: &HashMap<u16, u64>,
-        slot: u32,
-    ) -> Result<(Arc<DirtyBitmap>, u64), DirtyLogError> {
+    fn log_of(&self, slots: &Slots, slot: u32) -> Result<(Arc<DirtyLog>, u64), DirtyLogError> {
         let id = self.check_slot(slot)?;
         let snapshot = self.snapshot.load();
-        let start = starts.get(&id).ok_or(DirtyLogError::NoLog)?;
+        let start = slots.starts.get(&id).ok_or(DirtyLogError::NoLog)?;
         let slot = snapshot.get(start).ok_or(DirtyLogError::NoLog)?;
         let log = slot.log.clone().ok_or(DirtyLogError::NoLog)?;
         Ok((log, slot.size >> PAGE_SHIFT))

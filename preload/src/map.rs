@@ -1,6 +1,6 @@
 //! `mmap` of what [`crate::registry`] knows.
 //!
-//! A vCPU's descriptor is a memfd whose first page is its `kvm_run`. The page of the VM's coalesced
+//! A vCPU's descriptor is a memfd whose first page is its `kvm_run`, with its dirty ring further on. The page of the VM's coalesced
 //! MMIO ring belongs to all vCPUs, so it is in a memfd of its own, and mapped over its place.
 //! Mapping `/dev/kvm`, a VM, statistics or a guest_memfd is ENODEV, as in KVM.
 //!
@@ -81,6 +81,13 @@ unsafe extern "C" fn mmap64(
     match object {
         // SAFETY: the caller's promise to `mmap`.
         None => unsafe { map(addr, length, prot, flags, fd, offset) },
+        Some(Object::Vcpu(vcpu))
+            if (prot & libc::PROT_EXEC != 0 || flags & libc::MAP_SHARED == 0)
+                && vcpu.maps_dirty_ring(offset as u64, length) =>
+        {
+            fail(libc::EINVAL);
+            MAP_FAILED
+        }
         // SAFETY: as above.
         Some(Object::Vcpu(vcpu)) => unsafe {
             let start = map(addr, length, prot, flags, fd, offset);

@@ -321,6 +321,36 @@ fn kvm_run_is_shared_memory() {
     });
 }
 
+/// KVM refuses to map a dirty ring (api.rst 8.29) privately or to be executed.
+#[test]
+fn a_dirty_ring_is_shared_memory() {
+    const KVM_ENABLE_CAP: u32 = 0x4068_aea3;
+    const KVM_CAP_DIRTY_LOG_RING_ACQ_REL: u64 = 223;
+    const OFFSET: i64 = 64 * 4096;
+    on_stage("a_dirty_ring_is_shared_memory", || {
+        let vm = ioctl(open_kvm(), KVM_CREATE_VM, 0).expect("a VM");
+        let mut cap = [0u64; 13];
+        (cap[0], cap[1]) = (KVM_CAP_DIRTY_LOG_RING_ACQ_REL, 4096);
+        ioctl(vm, KVM_ENABLE_CAP, cap.as_ptr() as u64).expect("rings");
+        let vcpu = ioctl(vm, KVM_CREATE_VCPU, 0).expect("a vCPU");
+        let ring = map(vcpu, 4096, libc::MAP_SHARED, OFFSET).expect("a ring");
+        // SAFETY: within the mapping.
+        unsafe {
+            assert_eq!(ring.cast::<u64>().read_volatile(), 0);
+            ring.cast::<u64>().write_volatile(1);
+        }
+        let private = libc::MAP_PRIVATE;
+        assert_eq!(map(vcpu, 4096, private, OFFSET), Err(libc::EINVAL));
+        assert_eq!(map(vcpu, 8192, private, OFFSET - 4096), Err(libc::EINVAL));
+        assert!(map(vcpu, 4096, private, 0).is_ok());
+        let prot = libc::PROT_READ | libc::PROT_EXEC;
+        // SAFETY: a new mapping.
+        let executable =
+            unsafe { libc::mmap(ptr::null_mut(), 4096, prot, libc::MAP_SHARED, vcpu, OFFSET) };
+        assert_eq!((executable, errno()), (libc::MAP_FAILED, libc::EINVAL));
+    });
+}
+
 static HANDLED: AtomicUsize = AtomicUsize::new(0);
 static LAST: AtomicI32 = AtomicI32::new(0);
 

@@ -44,6 +44,8 @@ pub enum Exit {
     },
     /// The host memory behind a slot is not there: `EFAULT`.
     Fault,
+    /// `KVM_EXIT_DIRTY_RING_FULL`, before the next instruction.
+    DirtyRingFull,
     /// `KVM_EXIT_INTERNAL_ERROR`: what KVM's instruction emulator fails to do.
     EmulationFailure(EmulationFailure),
     /// `KVM_EXIT_INTERNAL_ERROR`: what this processor does not have.

@@ -274,6 +274,9 @@ pub(crate) fn translate(
     mem: Mem,
     kind: AccessKind,
 ) -> Result<Target, Stop> {
+    if cpu.dirty_ring_full() && !vcpu::has_read_device(cpu) {
+        return Err(vcpu::dirty_ring_full(cpu));
+    }
     // Linear addresses wrap at 4 GiB outside 64-bit mode.
     let address = if cpu.state.mode & mode::CODE64 == 0 {
         address & 0xffff_ffff

@@ -256,7 +256,7 @@ pub(crate) fn stepping(cpu: &Cpu) -> bool {
 /// Whether something is to be done after the instruction at hand.
 #[inline(always)]
 pub(crate) fn unsettled(cpu: &Cpu) -> bool {
-    !cpu.state.devices.read.is_empty() || cpu.state.interrupts.shadow != Shadow::None
+    has_read_device(cpu) || cpu.state.interrupts.shadow != Shadow::None
 }
 
 /// [`understudy_engine::arch::Arch::after_insn`].
@@ -305,6 +305,9 @@ pub(crate) fn service(cpu: &mut Cpu) -> Result<(), Stop> {
         return Err(Stop::Exit);
     }
     mp::service(cpu)?;
+    if cpu.dirty_ring_full() {
+        return Err(dirty_ring_full(cpu));
+    }
     pv::clock::service(cpu);
     debug::service(cpu)?;
     events::service(cpu)?;
@@ -386,6 +389,17 @@ pub(crate) fn internal_error(cpu: &mut Cpu) -> Stop {
     let suberror = EMULATION;
     cpu.state.exit = Some(Exit::InternalError { suberror });
     Stop::Exit
+}
+
+/// User space has to make room in the dirty ring first.
+pub(crate) fn dirty_ring_full(cpu: &mut Cpu) -> Stop {
+    cpu.state.exit = Some(Exit::DirtyRingFull);
+    Stop::Exit
+}
+
+/// Whether the instruction at hand has read a device, so that it must not be begun again.
+pub(crate) fn has_read_device(cpu: &Cpu) -> bool {
+    !cpu.state.devices.read.is_empty()
 }
 
 /// The memory behind a slot is not there.

@@ -1,7 +1,6 @@
 //! The capabilities of KVM on arm64.
 //!
-//! What this KVM does not have (in-kernel interrupt controller and what belongs to it, dirty rings,
-//! the PMU) is 0, as on a host that does not have it. So is the capability of a proposal that is not
+//! What this KVM does not have (in-kernel interrupt controller and what belongs to it, the PMU) is 0, as on a host that does not have it. So is the capability of a proposal that is not
 //! implemented, switched on or not.
 
 use understudy_abi::arm64::{GuestDebugControl, KVM_COALESCED_MMIO_PAGE_OFFSET};
@@ -12,6 +11,7 @@ use understudy_arm64::machine::Proposals;
 use understudy_arm64::sysregs::id::fields;
 
 use super::nr_vcpus;
+use crate::dirty_ring;
 use crate::guest::Guest;
 use crate::system::{Kvm, limits};
 
@@ -69,6 +69,8 @@ pub(super) fn of_system(system: &Kvm, capability: u32) -> i32 {
         KVM_CAP_GUEST_DEBUG_HW_BPS => system.id_field(&fields::DFR0_BRPS) as i32 + 1,
         KVM_CAP_GUEST_DEBUG_HW_WPS => system.id_field(&fields::DFR0_WRPS) as i32 + 1,
         KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2 => DirtyLogFlags::all().bits() as i32,
+        KVM_CAP_DIRTY_LOG_RING_ACQ_REL => dirty_ring::MAX_SIZE as i32,
+        KVM_CAP_DIRTY_LOG_RING_WITH_BITMAP => 1,
         KVM_CAP_ARM_ID_REG_CONFIGURABLE => {
             let on = Proposals::ID_REG_CONFIGURABLE;
             system.host.proposals.contains(on) as i32

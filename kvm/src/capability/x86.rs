@@ -13,6 +13,7 @@ use understudy_x86::chipset::routing::GSIS;
 use understudy_x86::idle::exits;
 
 use super::nr_vcpus;
+use crate::dirty_ring;
 use crate::guest::Guest;
 use crate::ioctl::x86::enable_cap::{HYPERCALLS, QUIRKS, X2APIC_API};
 use crate::system::{Kvm, limits};
@@ -97,6 +98,7 @@ pub(super) fn of_system(system: &Kvm, capability: u32) -> i32 {
         | KVM_CAP_NOP_IO_DELAY
         | KVM_CAP_PCI_SEGMENT => 1,
         KVM_CAP_MCE => 32,
+        KVM_CAP_DIRTY_LOG_RING | KVM_CAP_DIRTY_LOG_RING_ACQ_REL => dirty_ring::MAX_SIZE as i32,
         KVM_CAP_VM_TYPES => 1 << KVM_X86_DEFAULT_VM,
         KVM_CAP_GUEST_MEMFD => 1,
         KVM_CAP_MEMORY_ATTRIBUTES => KVM_MEMORY_ATTRIBUTE_PRIVATE as i32,

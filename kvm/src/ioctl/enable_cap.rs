@@ -4,13 +4,16 @@
 use std::sync::Arc;
 
 use understudy_abi::cap::{
-    KVM_CAP_ARM_NISV_TO_USER, KVM_CAP_ARM_SYSTEM_SUSPEND, KVM_CAP_HALT_POLL,
+    KVM_CAP_ARM_NISV_TO_USER, KVM_CAP_ARM_SYSTEM_SUSPEND, KVM_CAP_DIRTY_LOG_RING,
+    KVM_CAP_DIRTY_LOG_RING_ACQ_REL, KVM_CAP_DIRTY_LOG_RING_WITH_BITMAP, KVM_CAP_HALT_POLL,
     KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2,
 };
 use understudy_abi::common::{DirtyLogFlags, kvm_enable_cap};
 use understudy_abi::ioctl::KVM_ENABLE_CAP;
 use understudy_memory::ManualProtect;
 
+use crate::capability;
+use crate::dirty_ring;
 use crate::errno::Errno;
 use crate::ioctl::x86::enable_cap as x86;
 use crate::table::{Call, Row, row};
@@ -18,14 +21,24 @@ use crate::vm::{Machine, Vm};
 
 pub(crate) const ROWS: &[Row] = &[row!(KVM_ENABLE_CAP: Vm enable_cap, "enables a capability",
         EFAULT "the argument cannot be read",
-        EINVAL "there is no such capability to enable, or not with these flags and arguments")];
+        EINVAL "there is no such capability to enable, or not with these flags and arguments, or not now",
+        E2BIG "the dirty rings would be too large")];
 
 impl Vm {
     pub(crate) fn enable_cap(&self, cap: &kvm_enable_cap) -> Result<(), Errno> {
+        let [argument, ..] = cap.args;
+        if let KVM_CAP_DIRTY_LOG_RING | KVM_CAP_DIRTY_LOG_RING_ACQ_REL = cap.cap {
+            if capability::of_vm(self, cap.cap) == 0 {
+                return Err(Errno::EINVAL);
+            }
+            // KVM looks at 32 bits of the size, and at no flags.
+            let size = argument as u32;
+            dirty_ring::check_size(size)?;
+            return self.use_dirty_rings(size);
+        }
         if cap.flags != 0 {
             return Err(Errno::EINVAL);
         }
-        let [argument, ..] = cap.args;
         match (&self.machine, cap.cap) {
             (Machine::Arm64(machine), KVM_CAP_ARM_NISV_TO_USER) => machine.set_nisv_to_user(),
             (Machine::Arm64(machine), KVM_CAP_ARM_SYSTEM_SUSPEND) => machine.set_system_suspend(),
@@ -40,6 +53,11 @@ impl Vm {
                     enable,
                     initially_set,
                 });
+            }
+            (Machine::Arm64(_), KVM_CAP_DIRTY_LOG_RING_WITH_BITMAP) => {
+                if !self.memory.use_bitmap_beside_rings() {
+                    return Err(Errno::EINVAL);
+                }
             }
             // How long KVM may poll before it lets a vCPU sleep: this one never polls.
             (_, KVM_CAP_HALT_POLL) => {

@@ -165,6 +165,12 @@ impl Mapping {
             size,
         }
     }
+
+    /// Where an offset is.
+    pub fn at(&self, offset: usize) -> *mut u8 {
+        assert!(offset < self.size);
+        self.start.wrapping_add(offset)
+    }
 }
 
 impl Page for Mapping {

@@ -83,6 +83,7 @@ impl Vcpu {
                 return Err(Errno::EINTR);
             }
             Exit::Fault => return Err(Errno::EFAULT),
+            Exit::DirtyRingFull => page.set_exit_reason(KVM_EXIT_DIRTY_RING_FULL),
             Exit::NoSyndrome => return Err(Errno::ENOSYS),
             Exit::Mmio(access) => {
                 page.write(at!(mmio.phys_addr), &access.address);

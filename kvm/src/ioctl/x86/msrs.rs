@@ -118,6 +118,8 @@ fn get(vcpu: &Arc<Vcpu>, call: &Call<'_>) -> Result<i64, Errno> {
 
 fn set(vcpu: &Arc<Vcpu>, call: &Call<'_>) -> Result<i64, Errno> {
     let mut state = vcpu.x86()?;
+    // MSR_KVM_WALL_CLOCK writes guest memory.
+    let _ring = vcpu.use_ring();
     let mut done = 0;
     for entry in entries(call)? {
         if msrs::write(state.cpu.cpu_mut(), entry.index, entry.data, By::Host).is_err() {

@@ -193,6 +193,7 @@ impl Vcpu {
             }
             Exit::Again => return Err(Errno::EAGAIN),
             Exit::Fault => return Err(Errno::EFAULT),
+            Exit::DirtyRingFull => page.set_exit_reason(KVM_EXIT_DIRTY_RING_FULL),
             Exit::Io(access) => {
                 let direction = if access.is_in {
                     KVM_EXIT_IO_IN
