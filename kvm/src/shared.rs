@@ -18,6 +18,7 @@ use crate::errno::Errno;
 /// A mapping of a memfd. It stays when the descriptor is closed.
 #[derive(Debug)]
 pub(crate) struct SharedPages {
+    /// The first page: what is aligned in the mapping is aligned in memory.
     start: NonNull<u8>,
     length: usize,
 }
@@ -63,6 +64,7 @@ impl SharedPages {
 
     /// The first byte of an access, if all of it lies in the pages. A caller that asks for more has
     /// a defect; it then gets nothing rather than somebody else's memory.
+    #[inline(always)]
     fn range(&self, offset: usize, length: usize) -> Option<NonNull<u8>> {
         let end = offset.checked_add(length)?;
         debug_assert!(end <= self.length);
@@ -71,9 +73,10 @@ impl SharedPages {
     }
 
     /// The 4 bytes at an offset that is a multiple of 4.
+    #[inline(always)]
     pub(crate) fn u32(&self, offset: usize) -> Option<&AtomicU32> {
         let at = self.range(offset, 4)?.cast::<AtomicU32>();
-        if !at.is_aligned() {
+        if !offset.is_multiple_of(4) {
             return None;
         }
         // SAFETY: mapped as long as `self` lives, aligned, and accessed by atomics alone.
@@ -81,9 +84,10 @@ impl SharedPages {
     }
 
     /// The 8 bytes at an offset that is a multiple of 8.
+    #[inline(always)]
     pub(crate) fn u64(&self, offset: usize) -> Option<&AtomicU64> {
         let at = self.range(offset, 8)?.cast::<AtomicU64>();
-        if !at.is_aligned() {
+        if !offset.is_multiple_of(8) {
             return None;
         }
         // SAFETY: as above.
@@ -92,19 +96,20 @@ impl SharedPages {
 
     /// So many times 8 bytes at an offset that is a multiple of 8; none if that is not all in the
     /// pages.
-    #[inline]
+    #[inline(always)]
     fn words(&self, offset: usize, count: usize) -> &[AtomicU64] {
         let at = match self.range(offset, count.saturating_mul(8)) {
             Some(at) if count > 0 => at.cast::<AtomicU64>(),
             _ => return &[],
         };
-        if !at.is_aligned() {
+        if !offset.is_multiple_of(8) {
             return &[];
         }
         // SAFETY: mapped as long as `self` lives, aligned, and accessed by atomics alone.
         unsafe { std::slice::from_raw_parts(at.as_ptr(), count) }
     }
 
+    #[inline(always)]
     fn u8(&self, offset: usize) -> Option<&AtomicU8> {
         let at = self.range(offset, 1)?.cast::<AtomicU8>();
         // SAFETY: as above.
@@ -113,6 +118,14 @@ impl SharedPages {
 }
 
 impl SharedPages {
+    /// Stores words at an offset that is a multiple of 8.
+    #[inline(always)]
+    pub(crate) fn store_words<const N: usize>(&self, offset: usize, words: [u64; N]) {
+        for (to, word) in self.words(offset, N).iter().zip(words) {
+            to.store(word, Ordering::Relaxed);
+        }
+    }
+
     /// [`Page::load`] of any length at any offset.
     #[inline(never)]
     fn load_any(&self, mut offset: usize, mut into: &mut [u8]) {
@@ -177,7 +190,7 @@ impl SharedPages {
         let Some(to) = self.range(offset, size_of_val(from)) else {
             return 0;
         };
-        if from.is_empty() || !to.cast::<u128>().is_aligned() {
+        if from.is_empty() || !offset.is_multiple_of(16) {
             return 0;
         }
         // SAFETY: both ranges are valid for the whole length, which is not 0. The stores are the

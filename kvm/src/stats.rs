@@ -228,6 +228,8 @@ pub(crate) mod x86 {
 #[derive(Debug)]
 pub(crate) struct Counters {
     statistics: &'static [Statistic],
+    /// Index of each statistic's first value.
+    first: Box<[usize]>,
     values: Box<[AtomicU64]>,
     published: OnceLock<Published>,
 }
@@ -239,18 +241,19 @@ struct Published {
     data: usize,
 }
 
-/// Index of a statistic's first value among the values.
-fn index_of(statistics: &[Statistic], statistic: usize) -> usize {
-    let before = statistics.iter().take(statistic);
-    before.map(|statistic| usize::from(statistic.size)).sum()
-}
-
 impl Counters {
     /// All zero.
     pub(crate) fn new(statistics: &'static [Statistic]) -> Counters {
-        let count = index_of(statistics, statistics.len());
+        let mut count = 0;
+        let place = |statistic: &Statistic| {
+            let first = count;
+            count += usize::from(statistic.size);
+            first
+        };
+        let first = statistics.iter().map(place).collect();
         Counters {
             statistics,
+            first,
             values: (0..count).map(|_| AtomicU64::new(0)).collect(),
             published: OnceLock::new(),
         }
@@ -258,7 +261,9 @@ impl Counters {
 
     /// Adds 1 to a counter.
     pub(crate) fn count(&self, statistic: usize) {
-        let index = index_of(self.statistics, statistic);
+        let Some(&index) = self.first.get(statistic) else {
+            return;
+        };
         let Some(value) = self.values.get(index) else {
             return;
         };
@@ -315,7 +320,7 @@ impl Counters {
                 flags: statistic.flags,
                 exponent: statistic.exponent,
                 size: statistic.size,
-                offset: 8 * index_of(self.statistics, n) as u32,
+                offset: 8 * self.first[n] as u32,
                 bucket_size: 0,
             };
             let at = desc_offset + n * desc_size;

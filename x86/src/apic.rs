@@ -197,6 +197,7 @@ impl Apic {
     }
 
     /// Whether this and not user space is the local APIC.
+    #[inline]
     pub fn in_kernel(&self) -> bool {
         self.in_kernel
     }
@@ -207,6 +208,7 @@ impl Apic {
     }
 
     /// IA32_APIC_BASE.
+    #[inline]
     pub fn base(&self) -> u64 {
         self.base.load(Ordering::SeqCst)
     }

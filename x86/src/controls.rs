@@ -131,6 +131,7 @@ pub fn set_cr4(cpu: &mut Cpu, value: u64) -> Result<(), Fault> {
 }
 
 /// CR8: of the local APIC, if that is not user space's.
+#[inline]
 pub fn cr8(cpu: &Cpu) -> u64 {
     let apic = cpu.state.peer.apic();
     if apic.in_kernel() {

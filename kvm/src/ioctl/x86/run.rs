@@ -139,7 +139,7 @@ impl Vcpu {
             page.write(set!(regs), &state.regs());
         }
         if sets.contains(SyncRegs::SREGS) {
-            state.store_sregs(page, set!(sregs));
+            state.store_sregs(&page.0, set!(sregs));
         }
         if sets.contains(SyncRegs::EVENTS) {
             page.write(set!(events), &state.events());

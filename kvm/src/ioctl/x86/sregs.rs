@@ -8,7 +8,7 @@ use std::mem::offset_of;
 use std::sync::Arc;
 
 use understudy_abi::ioctl::x86::{KVM_GET_SREGS, KVM_GET_SREGS2, KVM_SET_SREGS, KVM_SET_SREGS2};
-use understudy_abi::run::{Page, Run};
+use understudy_abi::run::Page;
 use understudy_abi::x86::{
     KVM_SREGS2_FLAGS_PDPTRS_VALID, kvm_dtable, kvm_segment, kvm_sregs, kvm_sregs2,
 };
@@ -127,27 +127,36 @@ fn interrupt_bitmap(cpu: &Cpu) -> [u64; 4] {
 /// Bytes of the structure that segments and tables are.
 const SEGMENTS: usize = offset_of!(kvm_sregs, cr0);
 
-/// What is not segments and tables, or is a register of its own also where segments are not used: for
-/// each word its offset in the structure and its value.
+/// What comes behind them: the control registers, EFER, the APIC's base, and the interrupt that is being
+/// injected.
+const WORDS: usize = (size_of::<kvm_sregs>() - SEGMENTS) / 8;
+
+/// The same, in its order.
 #[inline(always)]
-fn words(cpu: &Cpu) -> [(usize, u64); 13] {
+fn words(cpu: &Cpu) -> [u64; WORDS] {
     let state = &cpu.state;
-    let bitmap = interrupt_bitmap(cpu);
-    let bitmap_at = offset_of!(kvm_sregs, interrupt_bitmap);
+    let [a, b, c, d] = interrupt_bitmap(cpu);
+    [
+        state.cr0,
+        state.cr2,
+        state.cr3,
+        state.cr4,
+        controls::cr8(cpu),
+        state.efer,
+        state.peer.apic().base(),
+        a,
+        b,
+        c,
+        d,
+    ]
+}
+
+/// FS.base and GS.base, which are registers of their own, at their offsets.
+#[inline(always)]
+fn bases(cpu: &Cpu) -> [(usize, u64); 2] {
     [
         (offset_of!(kvm_sregs, fs.base), cpu.slot(FS_BASE)),
         (offset_of!(kvm_sregs, gs.base), cpu.slot(GS_BASE)),
-        (offset_of!(kvm_sregs, cr0), state.cr0),
-        (offset_of!(kvm_sregs, cr2), state.cr2),
-        (offset_of!(kvm_sregs, cr3), state.cr3),
-        (offset_of!(kvm_sregs, cr4), state.cr4),
-        (offset_of!(kvm_sregs, cr8), controls::cr8(cpu)),
-        (offset_of!(kvm_sregs, efer), state.efer),
-        (offset_of!(kvm_sregs, apic_base), state.peer.apic().base()),
-        (bitmap_at, bitmap[0]),
-        (bitmap_at + 8, bitmap[1]),
-        (bitmap_at + 16, bitmap[2]),
-        (bitmap_at + 24, bitmap[3]),
     ]
 }
 
@@ -196,20 +205,22 @@ impl Image {
         self.update(cpu);
         let mut sregs = self.sregs;
         let bytes = sregs.as_mut_bytes();
-        for (offset, word) in words(cpu) {
-            bytes[offset..][..8].copy_from_slice(&word.to_ne_bytes());
+        for (offset, base) in bases(cpu) {
+            bytes[offset..][..8].copy_from_slice(&base.to_ne_bytes());
         }
+        bytes[SEGMENTS..].copy_from_slice(words(cpu).as_bytes());
         sregs
     }
 
     /// Stores the registers at an offset of `kvm_run`.
     #[inline]
-    fn store(&mut self, cpu: &Cpu, page: &Run<SharedPages>, at: usize) {
+    fn store(&mut self, cpu: &Cpu, page: &SharedPages, at: usize) {
         self.update(cpu);
-        page.0.store(at, &self.sregs.as_bytes()[..SEGMENTS]);
-        for (offset, word) in words(cpu) {
-            page.write(at + offset, &word);
+        page.store(at, &self.sregs.as_bytes()[..SEGMENTS]);
+        for (offset, base) in bases(cpu) {
+            page.store_words(at + offset, [base]);
         }
+        page.store_words(at + SEGMENTS, words(cpu));
     }
 }
 
@@ -261,7 +272,7 @@ impl State {
 
     /// Stores the same at an offset of `kvm_run`.
     #[inline]
-    pub(crate) fn store_sregs(&mut self, page: &Run<SharedPages>, at: usize) {
+    pub(crate) fn store_sregs(&mut self, page: &SharedPages, at: usize) {
         self.sregs.store(self.cpu.cpu(), page, at);
     }
 
