@@ -5,19 +5,12 @@ mod common;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
-use common::{CODE, Guest as Arm64, HOLE, Mapping, Memory, Program};
+use common::{CODE, Guest as Arm64, HOLE, Program, X86Guest as Guest};
 use understudy_abi::arm64::reg::core;
-use understudy_abi::common::{
-    kvm_coalesced_mmio_zone, kvm_enable_cap, kvm_ioeventfd, kvm_irqfd, kvm_userspace_memory_region,
-};
+use understudy_abi::cap;
+use understudy_abi::common::{kvm_coalesced_mmio_zone, kvm_enable_cap, kvm_ioeventfd, kvm_irqfd};
 use understudy_abi::exit::{KVM_EXIT_HLT, KVM_EXIT_IO, KVM_EXIT_MMIO};
-use understudy_abi::ioctl::x86::*;
-use understudy_abi::ioctl::{
-    self as request, KVM_CREATE_IRQCHIP, KVM_IOEVENTFD, KVM_IRQFD, KVM_RUN,
-};
-use understudy_abi::run::Run;
-use understudy_abi::x86::{kvm_regs, kvm_sregs};
-use understudy_abi::{PAGE_SIZE, cap};
+use understudy_abi::ioctl::{self as request, KVM_CREATE_IRQCHIP, KVM_IOEVENTFD, KVM_IRQFD};
 use understudy_kvm::x86::Proposals;
 use understudy_kvm::{Errno, Kvm};
 
@@ -42,15 +35,6 @@ fn count(fd: &OwnedFd) -> u64 {
     if bytes == 8 { count } else { 0 }
 }
 
-/// A VM with real-mode code at address 0 and a page of memory.
-struct Guest {
-    program: Program,
-    vm: i32,
-    vcpu: i32,
-    _memory: Memory,
-    run: Run<Mapping>,
-}
-
 impl Guest {
     fn new(code: &[(usize, &[u8])]) -> Guest {
         Guest::with(code, |_, _| ())
@@ -58,50 +42,11 @@ impl Guest {
 
     /// One whose VM is prepared before it has a vCPU.
     fn with(code: &[(usize, &[u8])], prepare: impl FnOnce(&Program, i32)) -> Guest {
-        let program = Program::on(Kvm::x86(Proposals::empty()));
-        let vm = program.create_vm();
-        prepare(&program, vm);
-        let memory = Memory::new(0x1000);
-        for (at, bytes) in code {
-            for (n, byte) in bytes.iter().enumerate() {
-                // SAFETY: within the mapping, which the guest does not have yet.
-                unsafe { memory.start.add(at + n).write_volatile(*byte) };
-            }
-        }
-        let mut region = kvm_userspace_memory_region {
-            slot: 0,
-            flags: 0,
-            guest_phys_addr: 0,
-            memory_size: memory.size as u64,
-            userspace_addr: memory.start as u64,
-        };
-        let set = request::KVM_SET_USER_MEMORY_REGION;
-        program.with(vm, set, &mut region).unwrap();
-        let vcpu = program.create_vcpu(vm, 0);
-        let run = Run(Mapping::of(program.fd(vcpu), 2 * PAGE_SIZE));
-        let mut sregs = kvm_sregs::default();
-        program.with(vcpu, KVM_GET_SREGS, &mut sregs).unwrap();
-        sregs.cs.base = 0;
-        sregs.cs.selector = 0;
-        program.with(vcpu, KVM_SET_SREGS, &mut sregs).unwrap();
-        let mut regs = kvm_regs {
-            rflags: 2,
-            rsp: 0x800,
-            ..kvm_regs::default()
-        };
-        program.with(vcpu, KVM_SET_REGS, &mut regs).unwrap();
-        Guest {
-            program,
-            vm,
-            vcpu,
-            _memory: memory,
-            run,
-        }
+        Guest::of(Program::on(Kvm::x86(Proposals::empty())), code, prepare)
     }
 
-    fn enter(&self) -> u32 {
-        self.program.call(self.vcpu, KVM_RUN, 0).unwrap();
-        self.run.exit_reason()
+    fn exit(&self) -> u32 {
+        self.enter().unwrap()
     }
 
     fn ioeventfd(&self, of: kvm_ioeventfd) -> Result<i64, Errno> {
@@ -160,13 +105,13 @@ fn writes_of_an_x86_guest_signal_instead_of_exiting() {
         .ioeventfd(with(writes(&elsewhere, 0x81, 1), CCW))
         .unwrap();
     // Another value, another length, a load.
-    assert_eq!([(); 3].map(|()| guest.enter()), [KVM_EXIT_MMIO; 3]);
+    assert_eq!([(); 3].map(|()| guest.exit()), [KVM_EXIT_MMIO; 3]);
     assert_eq!((count(&value), count(&any)), (1, 0));
     // A word to the port of a byte; a port that only the other space has.
-    assert_eq!(guest.enter(), KVM_EXIT_IO);
+    assert_eq!(guest.exit(), KVM_EXIT_IO);
     assert_eq!((count(&value), count(&any), count(&byte)), (0, 2, 1));
-    assert_eq!(guest.enter(), KVM_EXIT_IO);
-    assert_eq!(guest.enter(), KVM_EXIT_HLT);
+    assert_eq!(guest.exit(), KVM_EXIT_IO);
+    assert_eq!(guest.exit(), KVM_EXIT_HLT);
     assert_eq!([&byte, &elsewhere].map(count), [0, 0]);
 }
 
@@ -202,7 +147,7 @@ fn an_ioeventfd_that_is_full_stops_nobody() {
     let bytes = unsafe { libc::write(fd.as_raw_fd(), (&raw const most).cast(), 8) };
     assert_eq!(bytes, 8);
     guest.ioeventfd(with(writes(&fd, 0x80, 1), PIO)).unwrap();
-    assert_eq!(guest.enter(), KVM_EXIT_HLT);
+    assert_eq!(guest.exit(), KVM_EXIT_HLT);
     assert_eq!(count(&fd), most);
 }
 
@@ -298,7 +243,7 @@ fn interruptible() -> Guest {
         program.call(vm, KVM_CREATE_IRQCHIP, 0).unwrap();
     });
     // What comes before the PICs are initialised is forgotten.
-    assert_eq!(guest.enter(), KVM_EXIT_IO);
+    assert_eq!(guest.exit(), KVM_EXIT_IO);
     guest
 }
 
@@ -339,7 +284,7 @@ fn an_eventfd_raises_an_interrupt() {
     guest.irqfd(interrupt(&fd, 4, 0)).unwrap();
     for _ in 0..3 {
         signal(&fd);
-        assert_eq!(guest.enter(), KVM_EXIT_IO);
+        assert_eq!(guest.exit(), KVM_EXIT_IO);
         assert_eq!(count(&fd), 0, "taken");
     }
     // One that is signalled before, and by another thread while the guest sleeps.
@@ -347,13 +292,13 @@ fn an_eventfd_raises_an_interrupt() {
     assert!(is_unheard(&fd));
     signal(&fd);
     guest.irqfd(interrupt(&fd, 4, 0)).unwrap();
-    assert_eq!(guest.enter(), KVM_EXIT_IO);
+    assert_eq!(guest.exit(), KVM_EXIT_IO);
     let also = fd.try_clone().unwrap();
     let other = std::thread::spawn(move || {
         std::thread::sleep(Duration::from_millis(50));
         signal(&also);
     });
-    assert_eq!(guest.enter(), KVM_EXIT_IO);
+    assert_eq!(guest.exit(), KVM_EXIT_IO);
     other.join().unwrap();
     // The thread goes with the VM.
     drop(guest);
@@ -368,7 +313,7 @@ fn the_end_of_an_interrupt_signals_the_other_eventfd() {
     guest.irqfd(resampled(&fd, 4, &over)).unwrap();
     guest.irqfd(resampled(&second, 4, &also)).unwrap();
     signal(&fd);
-    assert_eq!(guest.enter(), KVM_EXIT_IO);
+    assert_eq!(guest.exit(), KVM_EXIT_IO);
     assert_eq!((count(&over), count(&also)), (0, 0), "it is in the handler");
     // The handler ends it; the next one comes.
     signal(&second);
@@ -384,7 +329,7 @@ fn the_end_of_an_interrupt_signals_the_other_eventfd() {
             signal(&fd);
         }
     });
-    assert_eq!(guest.enter(), KVM_EXIT_IO);
+    assert_eq!(guest.exit(), KVM_EXIT_IO);
     other.join().unwrap();
     assert_eq!(count(&also), 1);
     for (fd, over) in [(&fd, &over), (&second, &also)] {

@@ -5,8 +5,7 @@ mod common;
 
 use std::mem::offset_of;
 
-use common::{Mapping, Memory, Program, SYSTEM};
-use understudy_abi::common::kvm_userspace_memory_region;
+use common::{Program, SYSTEM, X86Guest as Guest};
 use understudy_abi::ioctl::x86::*;
 use understudy_abi::ioctl::{self as request, KVM_RUN};
 use understudy_abi::proposals::{
@@ -14,10 +13,10 @@ use understudy_abi::proposals::{
     KVM_SAVE_REGS_ON_EXIT, KVM_SYNC_REGS_CONDITIONAL, KVM_SYNC_REGS_DEBUG, kvm_debug_exit_arch_cr3,
 };
 use understudy_abi::run::{
-    EXIT_UNION, IMMEDIATE_EXIT, KVM_DIRTY_REGS, KVM_VALID_REGS, Page, Run, SYNC_REGS,
+    EXIT_UNION, IMMEDIATE_EXIT, KVM_DIRTY_REGS, KVM_VALID_REGS, Page, SYNC_REGS,
 };
 use understudy_abi::x86::*;
-use understudy_abi::{PAGE_SIZE, cap, exit};
+use understudy_abi::{cap, exit};
 use understudy_kvm::x86::Proposals;
 use understudy_kvm::{Errno, Kvm};
 
@@ -28,60 +27,17 @@ const ALL: u64 = REGS | SREGS | EVENTS;
 /// A value of CR3, with the bits of a PCID: without paging it means nothing to the guest.
 const CR3: u64 = 0x0012_3456;
 
-struct Guest {
-    program: Program,
-    vm: i32,
-    vcpu: i32,
-    memory: Memory,
-    run: Run<Mapping>,
-}
-
 impl Guest {
     fn new(code: &[u8]) -> Guest {
         Guest::with(code, Proposals::empty())
     }
 
     fn with(code: &[u8], proposals: Proposals) -> Guest {
-        let program = Program::on(Kvm::x86(proposals));
-        let vm = program.create_vm();
-        let memory = Memory::new(0x1000);
-        for (at, byte) in code.iter().enumerate() {
-            // SAFETY: within the mapping, which the guest does not have yet.
-            unsafe { memory.start.add(at).write_volatile(*byte) };
-        }
-        let mut region = kvm_userspace_memory_region {
-            slot: 0,
-            flags: 0,
-            guest_phys_addr: 0,
-            memory_size: memory.size as u64,
-            userspace_addr: memory.start as u64,
-        };
-        let set = request::KVM_SET_USER_MEMORY_REGION;
-        program.with(vm, set, &mut region).unwrap();
-        let vcpu = program.create_vcpu(vm, 0);
-        let run = Run(Mapping::of(program.fd(vcpu), 2 * PAGE_SIZE));
-        let guest = Guest {
-            program,
-            vm,
-            vcpu,
-            memory,
-            run,
-        };
+        let guest = Guest::of(Program::on(Kvm::x86(proposals)), &[(0, code)], |_, _| ());
         let mut sregs = guest.sregs();
-        sregs.cs.base = 0;
-        sregs.cs.selector = 0;
         sregs.cr3 = CR3;
         guest.ioctl(KVM_SET_SREGS, &mut sregs).unwrap();
-        guest.set_regs(&kvm_regs {
-            rflags: 2,
-            rsp: 0x800,
-            ..kvm_regs::default()
-        });
         guest
-    }
-
-    fn ioctl<T>(&self, request: u32, value: &mut T) -> Result<i64, Errno> {
-        self.program.with(self.vcpu, request, value)
     }
 
     fn regs(&self) -> kvm_regs {
@@ -105,11 +61,6 @@ impl Guest {
         let mut events = kvm_vcpu_events::default();
         self.ioctl(KVM_GET_VCPU_EVENTS, &mut events).unwrap();
         events
-    }
-
-    fn enter(&self) -> Result<u32, Errno> {
-        self.program.call(self.vcpu, KVM_RUN, 0)?;
-        Ok(self.run.exit_reason())
     }
 
     fn debug(&self, control: GuestDebugControl) {

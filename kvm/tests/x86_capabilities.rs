@@ -34,10 +34,7 @@ impl Vm {
     }
 
     fn write(&self, at: usize, bytes: &[u8]) {
-        for (at, byte) in (at..self.memory.size).zip(bytes) {
-            // SAFETY: within the mapping.
-            unsafe { self.memory.start.add(at).write_volatile(*byte) };
-        }
+        self.memory.put_bytes(at, bytes);
     }
 
     fn enable(&self, cap: u32, argument: u64) -> Result<i64, Errno> {

@@ -6,11 +6,14 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
+use understudy_abi::PAGE_SIZE;
 use understudy_abi::arm64::kvm_vcpu_init;
 use understudy_abi::arm64::reg::core;
 use understudy_abi::common::{kvm_one_reg, kvm_userspace_memory_region};
 use understudy_abi::ioctl as request;
+use understudy_abi::ioctl::x86::{KVM_GET_SREGS, KVM_SET_REGS, KVM_SET_SREGS};
 use understudy_abi::run::{Page, Run};
+use understudy_abi::x86::{kvm_regs, kvm_sregs};
 use understudy_kvm::{Descriptors, Errno, Kvm, Object, ioctl};
 
 /// A program's table of descriptors.
@@ -247,6 +250,13 @@ impl Memory {
         }
     }
 
+    pub fn put_bytes(&self, offset: usize, bytes: &[u8]) {
+        for (at, byte) in (offset..self.size).zip(bytes) {
+            // SAFETY: within the mapping.
+            unsafe { self.start.add(at).write_volatile(*byte) };
+        }
+    }
+
     pub fn word(&self, offset: usize) -> u64 {
         assert!(offset + 8 <= self.size);
         // SAFETY: within the mapping, aligned.
@@ -309,5 +319,62 @@ impl Guest {
 
     pub fn set(&self, id: u64, value: u64) {
         self.program.set(self.vcpu, id, value).unwrap();
+    }
+}
+
+/// A VM with one vCPU whose guest is real-mode code at address 0 of a page of memory, with a stack
+/// in the middle of it.
+pub struct X86Guest {
+    pub program: Program,
+    pub vm: i32,
+    pub vcpu: i32,
+    pub memory: Memory,
+    pub run: Run<Mapping>,
+}
+
+impl X86Guest {
+    /// With these bytes, each at its offset; the VM is prepared before it has a vCPU.
+    pub fn of(
+        program: Program,
+        code: &[(usize, &[u8])],
+        prepare: impl FnOnce(&Program, i32),
+    ) -> X86Guest {
+        let vm = program.create_vm();
+        prepare(&program, vm);
+        let memory = Memory::new(0x1000);
+        for (at, bytes) in code {
+            memory.put_bytes(*at, bytes);
+        }
+        program.slot(vm, 0, 0, 0, &memory);
+        let vcpu = program.create_vcpu(vm, 0);
+        let run = Run(Mapping::of(program.fd(vcpu), 2 * PAGE_SIZE));
+        let guest = X86Guest {
+            program,
+            vm,
+            vcpu,
+            memory,
+            run,
+        };
+        let mut sregs = kvm_sregs::default();
+        guest.ioctl(KVM_GET_SREGS, &mut sregs).unwrap();
+        sregs.cs.base = 0;
+        sregs.cs.selector = 0;
+        guest.ioctl(KVM_SET_SREGS, &mut sregs).unwrap();
+        let mut regs = kvm_regs {
+            rflags: 2,
+            rsp: 0x800,
+            ..kvm_regs::default()
+        };
+        guest.ioctl(KVM_SET_REGS, &mut regs).unwrap();
+        guest
+    }
+
+    pub fn ioctl<T>(&self, request: u32, value: &mut T) -> Result<i64, Errno> {
+        self.program.with(self.vcpu, request, value)
+    }
+
+    pub fn enter(&self) -> Result<u32, Errno> {
+        self.program.call(self.vcpu, request::KVM_RUN, 0)?;
+        Ok(self.run.exit_reason())
     }
 }
