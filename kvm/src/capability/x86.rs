@@ -4,7 +4,7 @@
 //! that does not have it, and so is the capability of a proposal that is not switched on.
 
 use understudy_abi::cap::*;
-use understudy_abi::common::{ClockFlags, DirtyLogFlags, KVM_MEMORY_ATTRIBUTE_PRIVATE};
+use understudy_abi::common::{ClockFlags, KVM_MEMORY_ATTRIBUTE_PRIVATE};
 use understudy_abi::x86::{
     GuestDebugControl, KVM_COALESCED_MMIO_PAGE_OFFSET, KVM_X86_DEFAULT_VM, SyncRegs,
 };
@@ -12,11 +12,9 @@ use understudy_abi::x86::{
 use understudy_x86::chipset::routing::GSIS;
 use understudy_x86::idle::exits;
 
-use super::nr_vcpus;
 use crate::dirty_ring;
-use crate::guest::Guest;
 use crate::ioctl::x86::enable_cap::{HYPERCALLS, QUIRKS, X2APIC_API};
-use crate::system::{Kvm, limits};
+use crate::system::Kvm;
 use crate::x86::Proposals;
 
 /// Whether a capability is the system's, but not one of its VMs': they have no private memory.
@@ -24,31 +22,13 @@ pub(super) fn is_private_memory(capability: u32) -> bool {
     matches!(capability, KVM_CAP_GUEST_MEMFD | KVM_CAP_MEMORY_ATTRIBUTES)
 }
 
-/// On the system.
+/// On the system, beside what both architectures have.
 pub(super) fn of_system(system: &Kvm, capability: u32) -> i32 {
-    let limits = limits(Guest::X86_64);
     match capability {
-        KVM_CAP_USER_MEMORY
-        | KVM_CAP_USER_MEMORY2
-        | KVM_CAP_DESTROY_MEMORY_REGION_WORKS
-        | KVM_CAP_JOIN_MEMORY_REGIONS_WORKS
-        | KVM_CAP_SYNC_MMU
-        | KVM_CAP_READONLY_MEM
-        | KVM_CAP_INTERNAL_ERROR_DATA
-        | KVM_CAP_CHECK_EXTENSION_VM
-        | KVM_CAP_ENABLE_CAP_VM
-        | KVM_CAP_HALT_POLL
-        | KVM_CAP_BINARY_STATS_FD
-        | KVM_CAP_COALESCED_PIO
-        | KVM_CAP_IRQFD
+        KVM_CAP_IRQFD
         | KVM_CAP_IRQFD_RESAMPLE
-        | KVM_CAP_IOEVENTFD
         | KVM_CAP_IOEVENTFD_NO_LENGTH
-        | KVM_CAP_IOEVENTFD_ANY_LENGTH
         | KVM_CAP_HLT
-        | KVM_CAP_MP_STATE
-        | KVM_CAP_IMMEDIATE_EXIT
-        | KVM_CAP_SET_GUEST_DEBUG
         | KVM_CAP_SREGS2
         | KVM_CAP_EXT_CPUID
         | KVM_CAP_XSAVE
@@ -64,10 +44,8 @@ pub(super) fn of_system(system: &Kvm, capability: u32) -> i32 {
         | KVM_CAP_KVMCLOCK_CTRL
         | KVM_CAP_ASYNC_PF
         | KVM_CAP_ASYNC_PF_INT
-        | KVM_CAP_STEAL_TIME
         | KVM_CAP_ENFORCE_PV_FEATURE_CPUID
         | KVM_CAP_ENABLE_CAP
-        | KVM_CAP_VCPU_ATTRIBUTES
         | KVM_CAP_SYS_ATTRIBUTES
         | KVM_CAP_SET_TSS_ADDR
         | KVM_CAP_SET_IDENTITY_MAP_ADDR
@@ -83,7 +61,6 @@ pub(super) fn of_system(system: &Kvm, capability: u32) -> i32 {
         | KVM_CAP_X86_APIC_BUS_CYCLES_NS
         | KVM_CAP_MSR_PLATFORM_INFO
         | KVM_CAP_EXT_EMUL_CPUID
-        | KVM_CAP_VCPU_EVENTS
         | KVM_CAP_DEBUGREGS
         | KVM_CAP_X86_ROBUST_SINGLESTEP
         | KVM_CAP_USER_NMI
@@ -98,7 +75,7 @@ pub(super) fn of_system(system: &Kvm, capability: u32) -> i32 {
         | KVM_CAP_NOP_IO_DELAY
         | KVM_CAP_PCI_SEGMENT => 1,
         KVM_CAP_MCE => 32,
-        KVM_CAP_DIRTY_LOG_RING | KVM_CAP_DIRTY_LOG_RING_ACQ_REL => dirty_ring::MAX_SIZE as i32,
+        KVM_CAP_DIRTY_LOG_RING => dirty_ring::MAX_SIZE as i32,
         KVM_CAP_VM_TYPES => 1 << KVM_X86_DEFAULT_VM,
         KVM_CAP_GUEST_MEMFD => 1,
         KVM_CAP_MEMORY_ATTRIBUTES => KVM_MEMORY_ATTRIBUTE_PRIVATE as i32,
@@ -110,13 +87,8 @@ pub(super) fn of_system(system: &Kvm, capability: u32) -> i32 {
         KVM_CAP_X86_DISABLE_EXITS => exits::ALL as i32,
         KVM_CAP_DISABLE_QUIRKS2 => QUIRKS as i32,
         KVM_CAP_COALESCED_MMIO => KVM_COALESCED_MMIO_PAGE_OFFSET as i32,
-        KVM_CAP_NR_VCPUS => nr_vcpus(limits),
-        KVM_CAP_MAX_VCPUS => limits.max_vcpus as i32,
-        KVM_CAP_MAX_VCPU_ID => limits.max_vcpu_id as i32,
-        KVM_CAP_NR_MEMSLOTS => limits.nr_memslots.into(),
         KVM_CAP_SET_GUEST_DEBUG2 => GuestDebugControl::all().bits() as i32,
         KVM_CAP_SYNC_REGS => SyncRegs::all().bits() as i32,
-        KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2 => DirtyLogFlags::all().bits() as i32,
         proposal => Proposals::of_capability(proposal)
             .is_some_and(|proposal| system.host.x86_proposals.contains(proposal))
             .into(),
