@@ -1,5 +1,7 @@
 //! Why a vCPU stopped running its guest (KVM API 5, "The kvm_run structure").
 
+pub use understudy_engine::bus::Mmio;
+
 /// What the caller of [`crate::vcpu::Vcpu::run`] has to look after, each named for what
 /// `KVM_RUN` gives for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,19 +53,6 @@ pub enum Exit {
         /// `suberror`.
         suberror: u32,
     },
-}
-
-/// The union's member for `KVM_EXIT_MMIO`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Mmio {
-    /// `phys_addr`: the guest-physical address.
-    pub address: u64,
-    /// `len`: 1, 2, 4 or 8.
-    pub length: u32,
-    /// `is_write`.
-    pub is_write: bool,
-    /// `data`: what is written, in the order of memory; zeros where it is read.
-    pub data: [u8; 8],
 }
 
 /// The union's member for `KVM_EXIT_SYSTEM_EVENT`.

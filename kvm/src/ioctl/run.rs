@@ -1,9 +1,13 @@
 //! `KVM_RUN` (api.rst 4.10, 5): what it does is in [`crate::ioctl::arm64::run`] and
 //! [`crate::ioctl::x86::run`].
 
+use std::mem::offset_of;
 use std::sync::Arc;
 
+use understudy_abi::exit::{KVM_EXIT_MMIO, mmio};
 use understudy_abi::ioctl::KVM_RUN;
+use understudy_abi::run::{EXIT_UNION, Page};
+use understudy_engine::bus::Mmio;
 
 use crate::errno::Errno;
 use crate::table::{Call, Row, row};
@@ -27,4 +31,22 @@ pub(crate) fn run(vcpu: &Arc<Vcpu>, call: &Call<'_>) -> Result<i64, Errno> {
     }
     vcpu.run()?;
     Ok(0)
+}
+
+impl Vcpu {
+    /// Writes down an access of a device.
+    pub(crate) fn report_mmio(&self, access: &Mmio) {
+        let page = &self.run;
+        page.write(EXIT_UNION + offset_of!(mmio, phys_addr), &access.address);
+        page.write(EXIT_UNION + offset_of!(mmio, len), &access.length);
+        let is_write = u8::from(access.is_write);
+        page.write(EXIT_UNION + offset_of!(mmio, is_write), &is_write);
+        // Bytes that are not written keep what was there.
+        if access.is_write {
+            let length = (access.length as usize).min(access.data.len());
+            let data = EXIT_UNION + offset_of!(mmio, data);
+            page.0.store(data, &access.data[..length]);
+        }
+        page.set_exit_reason(KVM_EXIT_MMIO);
+    }
 }

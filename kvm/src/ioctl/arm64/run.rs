@@ -18,7 +18,7 @@ use understudy_abi::arm64::{
     native_syndrome_bytes,
 };
 use understudy_abi::exit::*;
-use understudy_abi::run::{EXIT_UNION, Page};
+use understudy_abi::run::EXIT_UNION;
 use understudy_arm64::exit::Exit;
 use understudy_arm64::vcpu::NotReady;
 
@@ -86,15 +86,7 @@ impl Vcpu {
             Exit::DirtyRingFull => page.set_exit_reason(KVM_EXIT_DIRTY_RING_FULL),
             Exit::NoSyndrome => return Err(Errno::ENOSYS),
             Exit::Mmio(access) => {
-                page.write(at!(mmio.phys_addr), &access.address);
-                page.write(at!(mmio.len), &access.length);
-                page.write(at!(mmio.is_write), &u8::from(access.is_write));
-                // Bytes that are not written keep what was there.
-                if access.is_write {
-                    let length = (access.length as usize).min(access.data.len());
-                    page.0.store(at!(mmio.data), &access.data[..length]);
-                }
-                page.set_exit_reason(KVM_EXIT_MMIO);
+                self.report_mmio(&access);
                 self.stats.count(MMIO_EXIT_USER);
             }
             Exit::NisV { esr_iss, fault_ipa } => {

@@ -216,17 +216,10 @@ impl Vcpu {
                 self.stats.count(count::IO_EXITS);
             }
             Exit::Mmio(access) => {
-                page.write(at!(mmio.phys_addr), &access.address);
-                page.write(at!(mmio.len), &access.length);
-                page.write(at!(mmio.is_write), &u8::from(access.is_write));
-                // Bytes that are not written keep what was there.
-                if access.is_write {
-                    let length = (access.length as usize).min(access.data.len());
-                    page.0.store(at!(mmio.data), &access.data[..length]);
-                } else {
+                self.report_mmio(&access);
+                if !access.is_write {
                     state.completion = Some(Completion::Mmio);
                 }
-                page.set_exit_reason(KVM_EXIT_MMIO);
                 self.stats.count(count::MMIO_EXITS);
             }
             Exit::Hlt => {
