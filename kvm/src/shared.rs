@@ -154,10 +154,10 @@ impl SharedPages {
     /// [`Page::store`] of any length at any offset.
     #[inline(never)]
     fn store_any(&self, mut offset: usize, mut from: &[u8]) {
-        if offset.is_multiple_of(16) && from.len() >= 16 {
-            let (wide, rest) = from.as_chunks::<16>();
+        if offset.is_multiple_of(16) && from.len() >= 32 {
+            let (wide, rest) = from.as_chunks::<32>();
             let stored = self.store_wide(offset, wide);
-            offset += 16 * stored;
+            offset += 32 * stored;
             from = if stored == 0 { from } else { rest };
         }
         if offset.is_multiple_of(8) && from.len() >= 16 {
@@ -183,10 +183,10 @@ impl SharedPages {
 
 #[cfg(target_arch = "x86_64")]
 impl SharedPages {
-    /// Stores so many times 16 bytes at an offset that is a multiple of 16, in half the time that words
+    /// Stores so many times 32 bytes at an offset that is a multiple of 16, in half the time that words
     /// take. Gives how many were stored: all or none.
     #[inline]
-    fn store_wide(&self, offset: usize, from: &[[u8; 16]]) -> usize {
+    fn store_wide(&self, offset: usize, from: &[[u8; 32]]) -> usize {
         let Some(to) = self.range(offset, size_of_val(from)) else {
             return 0;
         };
@@ -199,13 +199,16 @@ impl SharedPages {
         unsafe {
             std::arch::asm!(
                 "2:",
-                "movups {value}, [{from}]",
-                "movaps [{to}], {value}",
-                "add {from}, 16",
-                "add {to}, 16",
+                "movups {low}, [{from}]",
+                "movups {high}, [{from} + 16]",
+                "movaps [{to}], {low}",
+                "movaps [{to} + 16], {high}",
+                "add {from}, 32",
+                "add {to}, 32",
                 "dec {left}",
                 "jnz 2b",
-                value = out(xmm_reg) _,
+                low = out(xmm_reg) _,
+                high = out(xmm_reg) _,
                 from = inout(reg) from.as_ptr() => _,
                 to = inout(reg) to.as_ptr() => _,
                 left = inout(reg) from.len() => _,
@@ -219,7 +222,7 @@ impl SharedPages {
 #[cfg(not(target_arch = "x86_64"))]
 impl SharedPages {
     /// Elsewhere, words are stored.
-    fn store_wide(&self, _: usize, _: &[[u8; 16]]) -> usize {
+    fn store_wide(&self, _: usize, _: &[[u8; 32]]) -> usize {
         0
     }
 }

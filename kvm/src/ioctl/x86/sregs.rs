@@ -181,7 +181,8 @@ impl Image {
             state.gdtr.version(),
             state.idtr.version(),
         ];
-        if versions != self.versions {
+        // One by one: comparing the arrays reads back in one piece what was just written in five.
+        if versions.iter().zip(&self.versions).any(|(a, b)| a != b) {
             self.set_segments(cpu);
             self.versions = versions;
         }
