@@ -51,6 +51,7 @@ pub(crate) const FAMILIES: &[(Guests, &[Row])] = &[
     (Guests::X86_64, x86::interrupt::ROWS),
     (Guests::X86_64, x86::irqchip::ROWS),
     (Guests::X86_64, x86::irqfd::ROWS),
+    (Guests::X86_64, x86::lapic::ROWS),
     (Guests::X86_64, x86::pit::ROWS),
     (Guests::X86_64, x86::intel::ROWS),
     (Guests::X86_64, x86::tsc::ROWS),

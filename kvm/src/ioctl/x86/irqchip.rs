@@ -1,6 +1,6 @@
-//! Interrupt controllers: `KVM_CREATE_IRQCHIP` (api.rst 4.24), `KVM_GET_IRQCHIP` and `KVM_SET_IRQCHIP` (4.26,
+//! Interrupt controllers of a VM: `KVM_CREATE_IRQCHIP` (api.rst 4.24), `KVM_GET_IRQCHIP` and `KVM_SET_IRQCHIP` (4.26,
 //! 4.27), `KVM_IRQ_LINE` (4.25), `KVM_SIGNAL_MSI` (4.70), `KVM_SET_GSI_ROUTING` (4.52),
-//! `KVM_SET_BOOT_CPU_ID` (4.41), `KVM_TPR_ACCESS_REPORTING`, `KVM_SET_VAPIC_ADDR`, and the local APIC's `KVM_GET_LAPIC` and `KVM_SET_LAPIC` (4.57, 4.58).
+//! and `KVM_SET_BOOT_CPU_ID` (4.41).
 
 use std::mem::size_of;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use understudy_abi::ioctl::{
 };
 use understudy_abi::x86::{
     KVM_IRQCHIP_IOAPIC, KVM_IRQCHIP_PIC_MASTER, KVM_IRQCHIP_PIC_SLAVE, kvm_ioapic_state,
-    kvm_irqchip, kvm_lapic_state, kvm_pic_state, kvm_tpr_access_ctl, kvm_vapic_addr,
+    kvm_irqchip, kvm_pic_state,
 };
 use understudy_x86::chipset::routing::{GSIS, Route};
 use understudy_x86::chipset::{Chipset, source};
@@ -24,16 +24,9 @@ use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 use crate::errno::Errno;
 use crate::table::{Call, Row, row};
-use crate::vcpu::Vcpu;
 use crate::vm::Vm;
 
 pub(crate) const ROWS: &[Row] = &[
-    row!(KVM_TPR_ACCESS_REPORTING: Vcpu report_tpr, "whether accesses of TPR exit",
-        EFAULT "the argument cannot be read or written",
-        EINVAL "flags are not 0"),
-    row!(KVM_SET_VAPIC_ADDR: Vcpu set_vapic, "where the guest keeps TPR",
-        EFAULT "the argument cannot be read",
-        EINVAL "the local APIC is user space's, or there is no memory"),
     row!(KVM_CREATE_IRQCHIP: Vm create, "makes local APICs, an IOAPIC and two PICs",
         EEXIST "there is an interrupt controller",
         EINVAL "there is a vCPU"),
@@ -60,12 +53,6 @@ pub(crate) const ROWS: &[Row] = &[
     row!(KVM_SET_BOOT_CPU_ID: Vm set_boot_cpu, "which vCPU begins",
         EBUSY "there is a vCPU",
         EINVAL "no vCPU can have this id"),
-    row!(KVM_GET_LAPIC: Vcpu get_lapic, "the local APIC's registers",
-        EFAULT "the argument cannot be written",
-        EINVAL "the local APIC is user space's"),
-    row!(KVM_SET_LAPIC: Vcpu set_lapic, "sets the local APIC's registers",
-        EFAULT "the argument cannot be read",
-        EINVAL "the local APIC is user space's, or has another id"),
 ];
 
 fn create(vm: &Arc<Vm>, _: &Call<'_>) -> Result<i64, Errno> {
@@ -213,42 +200,4 @@ fn set_boot_cpu(vm: &Arc<Vm>, call: &Call<'_>) -> Result<i64, Errno> {
         .boot_cpu
         .store(call.arg as u32, Ordering::SeqCst);
     Ok(0)
-}
-
-fn get_lapic(vcpu: &Arc<Vcpu>, call: &Call<'_>) -> Result<i64, Errno> {
-    let image = vcpu.x86()?.cpu.lapic().ok_or(Errno::EINVAL)?;
-    call.write(&image)?;
-    Ok(0)
-}
-
-fn set_lapic(vcpu: &Arc<Vcpu>, call: &Call<'_>) -> Result<i64, Errno> {
-    let mut state = vcpu.x86()?;
-    let image: kvm_lapic_state = call.read()?;
-    match state.cpu.set_lapic(&image) {
-        true => Ok(0),
-        false => Err(Errno::EINVAL),
-    }
-}
-
-fn report_tpr(vcpu: &Arc<Vcpu>, call: &Call<'_>) -> Result<i64, Errno> {
-    let mut state = vcpu.x86()?;
-    let wanted: kvm_tpr_access_ctl = call.read()?;
-    if wanted.flags != 0 {
-        return Err(Errno::EINVAL);
-    }
-    state.cpu.report_tpr_accesses(wanted.enabled != 0);
-    call.write(&wanted)?;
-    Ok(0)
-}
-
-fn set_vapic(vcpu: &Arc<Vcpu>, call: &Call<'_>) -> Result<i64, Errno> {
-    let mut state = vcpu.x86()?;
-    if !state.cpu.cpu().state.peer.apic().in_kernel() {
-        return Err(Errno::EINVAL);
-    }
-    let wanted: kvm_vapic_addr = call.read()?;
-    match state.cpu.set_vapic(wanted.vapic_addr) {
-        true => Ok(0),
-        false => Err(Errno::EINVAL),
-    }
 }

@@ -10,6 +10,7 @@ pub(crate) mod intel;
 pub(crate) mod interrupt;
 pub(crate) mod irqchip;
 pub(crate) mod irqfd;
+pub(crate) mod lapic;
 pub(crate) mod mmu;
 pub(crate) mod mp_state;
 pub(crate) mod msrs;
