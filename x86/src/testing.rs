@@ -447,3 +447,13 @@ impl Bare {
         self.read_u64(self.get(regs::RSP))
     }
 }
+
+/// Code that writes a value of 32 bits to an MSR: MOV ECX; MOV EAX; XOR EDX, EDX; WRMSR.
+pub fn wrmsr(number: u32, value: u32) -> Vec<u8> {
+    let mut code = vec![0xb9];
+    code.extend(number.to_le_bytes());
+    code.push(0xb8);
+    code.extend(value.to_le_bytes());
+    code.extend([0x31, 0xd2, 0x0f, 0x30]);
+    code
+}

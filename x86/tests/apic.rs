@@ -8,7 +8,7 @@ use understudy_x86::cpuid::Entry;
 use understudy_x86::exit::Exit;
 use understudy_x86::mp::MpState;
 use understudy_x86::regs::{self, RAX, RBX, RCX, RDI, RDX, RSI, RSP, flag};
-use understudy_x86::testing::{Bare, CODE, DATA, GDT, TABLES};
+use understudy_x86::testing::{Bare, CODE, DATA, GDT, TABLES, wrmsr};
 use understudy_x86::vcpu::Vcpu;
 
 const TIERS: [Tier; 2] = [Tier::Interpret, Tier::Compile(1)];
@@ -134,22 +134,13 @@ fn handlers_are_nested_by_class() {
 #[test]
 fn x2apic_registers_are_msrs() {
     for tier in TIERS {
-        // wrmsr of eax to ecx, edx 0
-        let write = |number: u32, value: u32| {
-            let mut code = vec![0xb9];
-            code.extend(number.to_le_bytes());
-            code.push(0xb8);
-            code.extend(value.to_le_bytes());
-            code.extend([0x31, 0xd2, 0x0f, 0x30]);
-            code
-        };
         let mut m = machine(&[
-            write(0x1b, 0xfee0_0d00),
-            write(0x80f, 0x1ff),
+            wrmsr(0x1b, 0xfee0_0d00),
+            wrmsr(0x80f, 0x1ff),
             // Self IPI; ICR to id 0.
-            write(0x83f, 0x77),
+            wrmsr(0x83f, 0x77),
             vec![0x90],
-            write(0x830, 1 << 14 | 0x78),
+            wrmsr(0x830, 1 << 14 | 0x78),
             vec![0x90],
             // The page is a hole now.
             get(0x20),

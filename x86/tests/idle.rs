@@ -9,7 +9,7 @@ use understudy_x86::idle::exits;
 use understudy_x86::mp::MpState;
 use understudy_x86::quirks::quirk;
 use understudy_x86::regs::{RAX, RBX, RCX, flag};
-use understudy_x86::testing::{Bare, CODE, DATA, END};
+use understudy_x86::testing::{Bare, CODE, DATA, END, wrmsr};
 
 const TIERS: [Tier; 2] = [Tier::Interpret, Tier::Compile(1)];
 /// hlt
@@ -116,20 +116,12 @@ fn the_local_apic_ends_it() {
             machine.disabled_exits.store(exits::HLT, Ordering::SeqCst);
         });
         // x2APIC mode; software-enabled; LVT timer one-shot, vector 0x61; initial count; sti; hlt; out
-        let write = |number: u32, value: u32| {
-            let mut code = vec![0xb9];
-            code.extend(number.to_le_bytes());
-            code.push(0xb8);
-            code.extend(value.to_le_bytes());
-            code.extend([0x31, 0xd2, 0x0f, 0x30]);
-            code
-        };
         let code = [
-            write(0x1b, 0xfee0_0d00),
-            write(0x80f, 0x1ff),
-            write(0x83e, 0xb),
-            write(0x832, 0x61),
-            write(0x838, 2_000_000),
+            wrmsr(0x1b, 0xfee0_0d00),
+            wrmsr(0x80f, 0x1ff),
+            wrmsr(0x83e, 0xb),
+            wrmsr(0x832, 0x61),
+            wrmsr(0x838, 2_000_000),
             vec![0xfb, HLT],
             OUT.to_vec(),
         ];
