@@ -1,7 +1,8 @@
 //! `mmap` of what [`crate::registry`] knows.
 //!
-//! A vCPU's descriptor is a memfd whose first page is its `kvm_run`, with its dirty ring further on. The page of the VM's coalesced
-//! MMIO ring belongs to all vCPUs, so it is in a memfd of its own, and mapped over its place.
+//! A vCPU's descriptor is a memfd whose first page is its `kvm_run`, with its dirty ring further on. The
+//! page of the VM's coalesced MMIO ring belongs to all vCPUs, so it is in a memfd of its own, and mapped
+//! over its place.
 //! Mapping `/dev/kvm`, a VM, statistics or a guest_memfd is ENODEV, as in KVM.
 //!
 //! And of changes to what memory slots lie in, of which KVM is told before they are made.
