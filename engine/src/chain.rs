@@ -4,6 +4,8 @@
 //! is good for one mode and TLB context. All are forgotten when a new epoch begins, when a fetch
 //! translation is forgotten, and when regions go.
 
+use crate::sparse::{Item, Sparse};
+
 /// Number of entries, a power of two.
 pub(crate) const LINKS: usize = 1024;
 
@@ -26,51 +28,44 @@ impl Link {
     pub(crate) const SIZE_LOG2: u32 = size_of::<Link>().trailing_zeros();
 }
 
-/// No context has this many bits set: equal to no key.
-const NONE: Link = Link {
-    pc: 0,
-    key: !0,
-    code: std::ptr::null(),
-    entry: 0,
-};
+impl Item for Link {
+    /// No context has this many bits set: equal to no key.
+    const VACANT: Link = Link {
+        pc: 0,
+        key: !0,
+        code: std::ptr::null(),
+        entry: 0,
+    };
+
+    fn is_vacant(&self) -> bool {
+        self.key == Link::VACANT.key
+    }
+}
 
 /// Context and mode in one word.
 pub(crate) const fn key(context: u64, mode: u32) -> u64 {
     context | (mode as u64) << 12
 }
 
-/// A vCPU's links.
-pub(crate) struct Links {
-    all: Box<[Link; LINKS]>,
-    /// The entries that are in use: every KVM_RUN forgets them, and few runs have many.
-    used: Vec<u16>,
-}
+/// A vCPU's links: every KVM_RUN forgets them.
+pub(crate) struct Links(Sparse<Link, LINKS>);
 
 impl Links {
     pub(crate) fn new() -> Links {
-        Links {
-            all: Box::new([NONE; LINKS]),
-            used: Vec::with_capacity(LINKS),
-        }
+        Links(Sparse::new())
     }
 
     pub(crate) fn base(&self) -> *const Link {
-        self.all.as_ptr()
+        self.0.base()
     }
 
     /// Keeps a link; `align` is that of instructions.
     pub(crate) fn insert(&mut self, link: Link, align: u64) {
-        let index = (link.pc / align) as usize % LINKS;
-        if self.all[index].key == NONE.key {
-            self.used.push(index as u16);
-        }
-        self.all[index] = link;
+        self.0.set((link.pc / align) as usize % LINKS, link);
     }
 
     /// Forgets all.
     pub(crate) fn clear(&mut self) {
-        for index in self.used.drain(..) {
-            self.all[index as usize] = NONE;
-        }
+        self.0.clear();
     }
 }

@@ -36,6 +36,7 @@ pub mod request;
 pub mod run;
 pub mod single;
 pub mod sleep;
+mod sparse;
 pub mod timekeeper;
 pub mod tlb;
 pub mod vector;

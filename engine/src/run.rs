@@ -7,6 +7,7 @@ use crate::cpu::Cpu;
 use crate::emit::Stop;
 use crate::region::Regions;
 use crate::request::{COMPILED, Requests};
+use crate::sparse::Sparse;
 use crate::tlb::{PAGE_MASK, PAGE_SIZE};
 use std::sync::Arc;
 
@@ -28,7 +29,7 @@ pub struct Engine<A: Arch> {
     pub cpu: Cpu<A>,
     cache: Cache<A>,
     /// By page, and one more for a translation that may not be kept.
-    fetches: Box<[Option<FetchEntry>; FETCH_ENTRIES + 1]>,
+    fetches: Sparse<Option<FetchEntry>, { FETCH_ENTRIES + 1 }>,
     regions: Regions,
     tier: Tier,
     epoch: u64,
@@ -75,7 +76,7 @@ impl<A: Arch> Engine<A> {
             tier: Tier::from_environment(),
             cpu: Cpu::new(state, requests),
             cache: Cache::new(),
-            fetches: Box::new([None; FETCH_ENTRIES + 1]),
+            fetches: Sparse::new(),
             epoch: 0,
         }
     }
@@ -94,7 +95,7 @@ impl<A: Arch> Engine<A> {
     }
 
     fn flush_fetches(&mut self) {
-        self.fetches.fill(None);
+        self.fetches.clear();
         self.cpu.links.clear();
     }
 
@@ -103,7 +104,7 @@ impl<A: Arch> Engine<A> {
     /// Each call begins a new epoch, as the caller may have written to guest memory.
     pub fn run(&mut self) {
         self.cpu.new_epoch();
-        self.cpu.requests().clone().enter();
+        self.cpu.requests().enter();
         if A::service(&mut self.cpu) != Err(Stop::Exit) {
             while self.turn().is_ok() {}
         }
@@ -150,7 +151,7 @@ impl<A: Arch> Engine<A> {
         let pc = self.cpu.pc;
         let tag = pc & !PAGE_MASK | self.cpu.context;
         let index = (pc / PAGE_SIZE) as usize % FETCH_ENTRIES;
-        match &self.fetches[index] {
+        match self.fetches.get(index) {
             Some(entry)
                 if entry.tag == tag && entry.mode == mode && pc & (A::INSN_ALIGN - 1) == 0 =>
             {
@@ -174,7 +175,7 @@ impl<A: Arch> Engine<A> {
             fetch,
         };
         let index = if fetch.cache { index } else { FETCH_ENTRIES };
-        self.fetches[index] = Some(entry);
+        self.fetches.set(index, Some(entry));
         Ok(index)
     }
 
@@ -183,7 +184,7 @@ impl<A: Arch> Engine<A> {
     fn block(&mut self) -> Result<(), Stop> {
         let index = self.fetch()?;
         // Used where it is: to copy it costs as much as a short block.
-        let Some(entry) = &self.fetches[index] else {
+        let Some(entry) = self.fetches.get(index) else {
             return Ok(());
         };
         if entry.fetch.careful {
@@ -244,7 +245,7 @@ impl<A: Arch> Engine<A> {
 
     /// Runs one instruction by itself, between the architecture's two hooks.
     fn one(&mut self, index: usize) -> Result<(), Stop> {
-        let Some(entry) = self.fetches[index] else {
+        let Some(entry) = *self.fetches.get(index) else {
             return Ok(());
         };
         A::before_insn(&mut self.cpu)?;

@@ -20,6 +20,8 @@
 //! (the first store to a page whose dirtying is logged, a watchpoint) is kept out of the TLB instead
 //! of being tested for.
 
+use crate::sparse::{Item, Sparse};
+
 /// Bytes of the pages that the TLB keeps, whatever the guest's granule.
 pub const PAGE_SIZE: u64 = 4096;
 /// The offset's bits of an address.
@@ -42,8 +44,8 @@ pub struct Entry {
     pub store: u64,
     /// What to add to an address to make it a host address.
     pub addend: u64,
-    /// Pads the entry to a power of two.
-    reserved: u64,
+    /// Whether the entry is in use. It also pads the entry to a power of two.
+    used: u64,
 }
 
 impl Entry {
@@ -53,16 +55,22 @@ impl Entry {
     pub const PAGE_SHIFT: u32 = PAGE_SIZE.trailing_zeros();
 }
 
-const EMPTY: Entry = Entry {
-    load: INVALID,
-    store: INVALID,
-    addend: 0,
-    reserved: 0,
-};
+impl Item for Entry {
+    const VACANT: Entry = Entry {
+        load: INVALID,
+        store: INVALID,
+        addend: 0,
+        used: 0,
+    };
+
+    fn is_vacant(&self) -> bool {
+        self.used == 0
+    }
+}
 
 /// A vCPU's TLB for data accesses.
 pub struct Tlb {
-    entries: Box<[Entry; ENTRIES]>,
+    entries: Sparse<Entry, ENTRIES>,
 }
 
 impl Default for Tlb {
@@ -75,7 +83,7 @@ impl Tlb {
     /// An empty one.
     pub fn new() -> Tlb {
         Tlb {
-            entries: Box::new([EMPTY; ENTRIES]),
+            entries: Sparse::new(),
         }
     }
 
@@ -87,7 +95,7 @@ impl Tlb {
     /// The host address for a load of `bytes` at `address`, if it is known.
     #[inline(always)]
     pub fn load(&self, context: u64, address: u64, bytes: u64) -> Option<*mut u8> {
-        let entry = &self.entries[Self::index(address)];
+        let entry = self.entries.get(Self::index(address));
         let last = address.wrapping_add(bytes - 1);
         (last & !PAGE_MASK | context == entry.load)
             .then(|| address.wrapping_add(entry.addend) as *mut u8)
@@ -96,7 +104,7 @@ impl Tlb {
     /// The host address for a store of `bytes` at `address`, if it is known.
     #[inline(always)]
     pub fn store(&self, context: u64, address: u64, bytes: u64) -> Option<*mut u8> {
-        let entry = &self.entries[Self::index(address)];
+        let entry = self.entries.get(Self::index(address));
         let last = address.wrapping_add(bytes - 1);
         (last & !PAGE_MASK | context == entry.store)
             .then(|| address.wrapping_add(entry.addend) as *mut u8)
@@ -107,56 +115,55 @@ impl Tlb {
         let page = address & !PAGE_MASK;
         let tag = page | context;
         let addend = (host as u64).wrapping_sub(page);
-        let entry = &mut self.entries[Self::index(address)];
+        let index = Self::index(address);
+        let entry = self.entries.get(index);
         // What an earlier access found out about the same page stays.
         let same = entry.addend == addend;
         let keep_load = same && entry.load == tag;
         let keep_store = same && entry.store == tag;
-        *entry = Entry {
+        let entry = Entry {
             load: if loads || keep_load { tag } else { INVALID },
             store: if stores || keep_store { tag } else { INVALID },
             addend,
-            reserved: 0,
+            used: 1,
         };
+        self.entries.set(index, entry);
     }
 
     /// Forgets everything.
     pub fn clear(&mut self) {
-        self.entries.fill(EMPTY);
+        self.entries.clear();
     }
 
     /// Forgets the page of `address` in every context. Bits of `address` outside `mask` are not
     /// compared (tags in the top byte).
     pub fn clear_page(&mut self, address: u64, mask: u64) {
-        let entry = &mut self.entries[Self::index(address)];
+        let entry = self.entries.get_mut(Self::index(address));
         let differs = |tag: u64| (tag ^ address) & mask & !PAGE_MASK != 0;
         if !differs(entry.load) || !differs(entry.store) {
-            *entry = EMPTY;
+            (entry.load, entry.store) = (INVALID, INVALID);
         }
     }
 
     /// Forgets whatever `forget` says of a context.
     pub fn clear_contexts(&mut self, forget: impl Fn(u64) -> bool) {
-        for entry in self.entries.iter_mut() {
-            if entry.load != INVALID && forget(entry.load & PAGE_MASK) {
-                entry.load = INVALID;
+        self.entries.each(|entry| {
+            for tag in [&mut entry.load, &mut entry.store] {
+                if *tag != INVALID && forget(*tag & PAGE_MASK) {
+                    *tag = INVALID;
+                }
             }
-            if entry.store != INVALID && forget(entry.store & PAGE_MASK) {
-                entry.store = INVALID;
-            }
-        }
+        });
     }
 
     /// Forbids stores without asking, everywhere (dirty logging has begun anew).
     pub fn clear_stores(&mut self) {
-        for entry in self.entries.iter_mut() {
-            entry.store = INVALID;
-        }
+        self.entries.each(|entry| entry.store = INVALID);
     }
 
     /// Address of the first entry, for compiled code.
     pub fn base(&self) -> *const Entry {
-        self.entries.as_ptr()
+        self.entries.base()
     }
 }
 
