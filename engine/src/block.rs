@@ -177,17 +177,33 @@ impl<A: Arch> Block<A> {
     /// As for [`Cache::block`].
     #[cold]
     unsafe fn check(&mut self, offset: u64, host: *const u8, epoch: u64) -> bool {
-        let mut now = [0; MAX_INSTRUCTIONS * 16];
-        let now = &mut now[..self.source.len()];
+        let host = host.wrapping_add((offset & PAGE_MASK) as usize);
         // SAFETY: passed on from the caller; the source lies in the page.
-        if unsafe { read(host.wrapping_add((offset & PAGE_MASK) as usize), now) }.is_err()
-            || *now != *self.source
-        {
-            return false;
+        let same = unsafe { is_same(&self.source, host) };
+        if same {
+            self.epoch = epoch;
         }
-        self.epoch = epoch;
-        true
+        same
     }
+}
+
+/// Whether this is the code. Most blocks are short: they are compared in a few loads.
+///
+/// # Safety
+///
+/// `code` and the bytes after it lie in one page that the architecture's fetch gave.
+unsafe fn is_same(source: &[u8], code: *const u8) -> bool {
+    let same = |at: usize, expected: u64, bytes: usize| {
+        // SAFETY: passed on from the caller; the access is guarded.
+        let now = unsafe { host::load(code.wrapping_add(at), bytes, host::Order::Relaxed) };
+        now == Ok(expected)
+    };
+    let (words, rest) = source.as_chunks::<8>();
+    let tail = 8 * words.len();
+    let mut words = words.iter().map(|word| u64::from_ne_bytes(*word)).zip(0..);
+    let mut rest = rest.iter().zip(tail..);
+    words.all(|(word, n)| same(8 * n, word, 8))
+        && rest.all(|(byte, at)| same(at, u64::from(*byte), 1))
 }
 
 /// Reads code.
