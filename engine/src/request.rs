@@ -47,17 +47,26 @@ impl Requests {
     }
 
     /// What is requested.
+    #[inline]
     pub fn pending(&self) -> u32 {
         self.word.load(Ordering::SeqCst)
     }
 
     /// Requests, and does not wait. Safe in a signal handler.
+    #[inline]
     pub fn post(&self, bits: u32) {
-        self.word.fetch_or(bits, Ordering::SeqCst);
+        if bits != 0 {
+            self.word.fetch_or(bits, Ordering::SeqCst);
+        }
     }
 
     /// Takes requests: gives those of `bits` that were made, and clears them.
+    #[inline]
     pub fn take(&self, bits: u32) -> u32 {
+        // Mostly there are none, and looking is cheaper than taking.
+        if self.pending() & bits == 0 {
+            return 0;
+        }
         self.word.fetch_and(!bits, Ordering::SeqCst) & bits
     }
 
@@ -79,13 +88,16 @@ impl Requests {
     }
 
     /// Marks the vCPU as running guest code. Requests made before are seen after.
+    #[inline]
     pub fn enter(&self) {
         self.running.store(true, Ordering::SeqCst);
     }
 
     /// Marks the vCPU as not running guest code: it touches no guest memory until it enters again.
+    #[inline]
     pub fn leave(&self) {
-        self.running.store(false, Ordering::SeqCst);
+        // Who waits for it sees what was done before. Only entering has to be in order with the word.
+        self.running.store(false, Ordering::Release);
     }
 
     /// The word itself, for compiled code.

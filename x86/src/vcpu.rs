@@ -272,9 +272,10 @@ pub(crate) fn after_insn(cpu: &mut Cpu, stop: Option<Stop>) {
 
 /// [`understudy_engine::arch::Arch::service`].
 pub(crate) fn service(cpu: &mut Cpu) -> Result<(), Stop> {
-    let requests = cpu.requests().clone();
     let epochs = NEW_EPOCH | TELL_EPOCH;
-    let taken = requests.take(EXIT | FLUSH_TLB | FLUSH_STORES | INTERRUPT | LEAVE | epochs);
+    let taken = cpu
+        .requests()
+        .take(EXIT | FLUSH_TLB | FLUSH_STORES | INTERRUPT | LEAVE | epochs);
     if taken & TELL_EPOCH != 0 {
         let me = cpu.state.peer.index();
         cpu.state.machine.vcpus.broadcast(Some(me), NEW_EPOCH);
@@ -290,18 +291,18 @@ pub(crate) fn service(cpu: &mut Cpu) -> Result<(), Stop> {
     }
     if let Some(mmio) = cpu.state.devices.written.pop_front() {
         // A signal is looked at by the next run.
-        requests.post(taken & EXIT);
+        cpu.requests().post(taken & EXIT);
         cpu.state.exit = Some(Exit::Mmio(mmio));
         return Err(Stop::Exit);
     }
     if cpu.state.exit.is_some() {
         // A signal is looked at by the next run.
-        requests.post(taken & (EXIT | INTERRUPT));
+        cpu.requests().post(taken & (EXIT | INTERRUPT));
         return Err(Stop::Exit);
     }
     if taken & EXIT != 0 {
         cpu.state.exit = Some(Exit::Interrupted);
-        requests.post(taken & INTERRUPT);
+        cpu.requests().post(taken & INTERRUPT);
         return Err(Stop::Exit);
     }
     mp::service(cpu)?;
