@@ -259,15 +259,32 @@ impl Counters {
         }
     }
 
-    /// Adds 1 to a counter.
+    /// Adds 1 to a counter that only one thread counts at a time, as a vCPU's: whoever runs it holds it.
+    #[inline]
     pub(crate) fn count(&self, statistic: usize) {
+        self.add(statistic, |value| {
+            let now = value.load(Ordering::Relaxed).wrapping_add(1);
+            value.store(now, Ordering::Relaxed);
+            now
+        });
+    }
+
+    /// Adds 1 to a counter that others may count as well.
+    pub(crate) fn count_shared(&self, statistic: usize) {
+        self.add(statistic, |value| {
+            value.fetch_add(1, Ordering::Relaxed).wrapping_add(1)
+        });
+    }
+
+    #[inline(always)]
+    fn add(&self, statistic: usize, add: impl FnOnce(&AtomicU64) -> u64) {
         let Some(&index) = self.first.get(statistic) else {
             return;
         };
         let Some(value) = self.values.get(index) else {
             return;
         };
-        let now = value.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+        let now = add(value);
         if let Some(published) = self.published.get()
             && let Some(word) = published.pages.u64(published.data + 8 * index)
         {

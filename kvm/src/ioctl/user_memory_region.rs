@@ -38,9 +38,9 @@ impl Vm {
 
     /// Has every vCPU take a request, and returns once it did.
     pub(crate) fn flush(&self, request: u32) {
-        self.stats.count(REMOTE_TLB_FLUSH_REQUESTS);
+        self.stats.count_shared(REMOTE_TLB_FLUSH_REQUESTS);
         self.broadcast_and_wait(request);
-        self.stats.count(REMOTE_TLB_FLUSH);
+        self.stats.count_shared(REMOTE_TLB_FLUSH);
     }
 }
 
