@@ -18,6 +18,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::mem::ManuallyDrop;
+use std::sync::atomic::{Ordering, compiler_fence};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use understudy_engine::request::{EXIT, Requests};
@@ -64,25 +65,38 @@ impl Drop for Entry {
     fn drop(&mut self) {
         let me = this_thread();
         last().retain(|(thread, _)| *thread != me);
+        drop(VCPU.take().map(ManuallyDrop::into_inner));
     }
 }
 
 thread_local! {
-    /// The request word of the vCPU that [`LAST`] has of this thread.
+    /// The request word of the vCPU that this thread has run last.
     static NOTED: Cell<*const Requests> = const { Cell::new(std::ptr::null()) };
+    /// That vCPU. Dropped by [`ENTRY`] alone, so that first use in a handler does nothing that is not
+    /// safe there.
+    static VCPU: RefCell<Option<ManuallyDrop<Peer>>> = const { RefCell::new(None) };
     static ENTRY: Entry = const { Entry };
 }
 
 /// Notes that this thread runs a vCPU, if it is not the one that it ran last.
+#[inline]
 fn note(peer: &Peer) {
     let requests: *const Requests = &**peer.requests();
     if NOTED.replace(requests) != requests {
-        ENTRY.with(|_| ());
-        let me = this_thread();
-        let mut all = last();
-        all.retain(|(thread, _)| *thread != me);
-        all.push((me, peer.clone()));
+        note_another(peer);
     }
+}
+
+#[cold]
+fn note_another(peer: &Peer) {
+    ENTRY.with(|_| ());
+    let me = this_thread();
+    let mut all = last();
+    all.retain(|(thread, _)| *thread != me);
+    all.push((me, peer.clone()));
+    drop(all);
+    let old = VCPU.replace(Some(ManuallyDrop::new(peer.clone())));
+    drop(old.map(ManuallyDrop::into_inner));
 }
 
 /// To be called when a thread has been asked to end (`pthread_cancel`) that must not do so in the
@@ -95,9 +109,8 @@ pub fn cancelled(thread: libc::pthread_t) {
 }
 
 thread_local! {
-    /// The vCPU that this thread runs. Never dropped by the thread's end, so that first use in a
-    /// handler does nothing that is not safe there.
-    static RUNNING: RefCell<Option<ManuallyDrop<Peer>>> = const { RefCell::new(None) };
+    /// Whether this thread runs its [`VCPU`].
+    static RUNNING: Cell<bool> = const { Cell::new(false) };
     /// A handler has interrupted the run that is going on.
     static INTERRUPTED: Cell<bool> = const { Cell::new(false) };
     /// The thread's own signal mask, bit `n - 1` for signal `n`, while a vCPU's own is in force.
@@ -107,19 +120,18 @@ thread_local! {
 /// To be called from every handler of a signal on the thread that it was delivered to. Ends the
 /// `KVM_RUN` that the thread is in, if any. Async-signal-safe.
 pub fn interrupt(signal: i32) -> Disposition {
-    let running = RUNNING.try_with(|running| match running.try_borrow() {
-        Ok(running) => match &*running {
-            Some(peer) => {
-                let _ = INTERRUPTED.try_with(|interrupted| interrupted.set(true));
-                peer.kick();
-                true
-            }
-            None => false,
-        },
-        // Just being entered or left: the signal came before or after the run.
-        Err(_) => false,
+    if RUNNING.try_with(Cell::get) != Ok(true) {
+        return Disposition::Deliver;
+    }
+    let kicked = VCPU.try_with(|vcpu| match vcpu.try_borrow().as_deref() {
+        Ok(Some(peer)) => {
+            let _ = INTERRUPTED.try_with(|interrupted| interrupted.set(true));
+            peer.kick();
+            true
+        }
+        _ => false,
     });
-    if running != Ok(true) {
+    if kicked != Ok(true) {
         return Disposition::Deliver;
     }
     let blocked = OWN_MASK.try_with(Cell::get).ok().flatten().unwrap_or(0);
@@ -136,13 +148,12 @@ pub(crate) struct Running {
 
 impl Running {
     /// Begins it: from here on signals reach the vCPU. `mask` is that of `KVM_SET_SIGNAL_MASK`.
+    #[inline]
     pub(crate) fn begin(peer: &Peer, mask: Option<u64>) -> Running {
         note(peer);
-        RUNNING.with(|running| {
-            if let Ok(mut running) = running.try_borrow_mut() {
-                *running = Some(ManuallyDrop::new(peer.clone()));
-            }
-        });
+        RUNNING.set(true);
+        // A handler that interrupts what follows sees it.
+        compiler_fence(Ordering::SeqCst);
         let restore = mask.map(|mask| {
             let own = mask::get();
             if let Some(catch) = CATCH.get() {
@@ -159,19 +170,22 @@ impl Running {
 }
 
 impl Drop for Running {
+    #[inline]
     fn drop(&mut self) {
         if let Some(own) = self.restore {
             mask::set(own);
             OWN_MASK.set(None);
         }
-        let peer = RUNNING.with(|running| running.try_borrow_mut().ok()?.take());
-        let Some(peer) = peer.map(ManuallyDrop::into_inner) else {
-            return;
-        };
+        compiler_fence(Ordering::SeqCst);
+        RUNNING.set(false);
         // A signal that came too late to end this run was handled all the same, and is none for
         // the next.
         if INTERRUPTED.replace(false) {
-            peer.requests().take(EXIT);
+            VCPU.with_borrow(|vcpu| {
+                if let Some(peer) = vcpu {
+                    peer.requests().take(EXIT);
+                }
+            });
         }
     }
 }
