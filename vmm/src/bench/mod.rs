@@ -28,10 +28,13 @@ use guest::{CYCLE, Load, PROCESSES, process_of};
 pub use report::{DebugExit, Engine, Measured, Where};
 pub use way::Way;
 
-/// Rounds that count; one more comes before them.
-const ROUNDS: usize = 21;
+/// Rounds that count, at least; one more comes before them.
+const ROUNDS: u32 = 21;
+/// Events that are timed together, at most: the machine's speed changes, and a way is on and off in turn
+/// as often as can be.
+const TIMED: u32 = 512;
 /// Guests of each way.
-const GUESTS: usize = 4;
+const GUESTS: u32 = 4;
 /// Runs before anything is timed: code has then been compiled.
 const WARM_UP: u32 = 4000;
 
@@ -40,6 +43,18 @@ const WARM_UP: u32 = 4000;
 pub struct Options {
     /// Breakpoints for each way, and as many port exits; as many of both without it.
     pub events: u32,
+}
+
+impl Options {
+    /// How many events are timed together: as many of each process.
+    fn count(&self) -> u32 {
+        whole_cycles((self.events / (2 * ROUNDS * GUESTS)).min(TIMED))
+    }
+
+    /// How many rounds that makes.
+    fn rounds(&self) -> u32 {
+        (self.events / (2 * self.count() * GUESTS)).max(ROUNDS)
+    }
 }
 
 /// A guest that runs one way.
@@ -122,7 +137,8 @@ impl<S: Subject> Guest<S> {
         Ok(Some(Guest { own, bare }))
     }
 
-    /// Times `count` things with the way on and off, in this order or the other.
+    /// Times `count` things with the way on, off, off and on, or the other way round: what becomes faster
+    /// or slower meanwhile, as caches fill, is as much in the one as in the other.
     fn pair(
         &mut self,
         count: u32,
@@ -130,13 +146,15 @@ impl<S: Subject> Guest<S> {
         mut work: impl FnMut(&mut S) -> Result<(), Error>,
     ) -> Result<Pair, Error> {
         let mut took = [0.0; 2];
-        for on in [on_first, !on_first] {
+        for on in [on_first, !on_first, !on_first, on_first] {
             let guest = match &mut self.bare {
                 Some(bare) if !on => bare,
                 _ => &mut self.own,
             };
             guest.switch(on);
-            took[usize::from(on)] = timed(count, || work(guest))?;
+            // The host's processor learns what comes.
+            work(guest)?;
+            took[usize::from(on)] += timed(count, || work(guest))? / 2.0;
         }
         Ok((took[1], took[0]))
     }
@@ -179,7 +197,7 @@ impl<S: Subject> Runner<S> {
             let seen = &mut self.seen;
             let event = breakpoints.pair(count, on_first, |guest| guest.events(count, seen))?;
             let exit = ports.pair(count, on_first, |guest| guest.exits(count))?;
-            self.events += 2 * u64::from(count);
+            self.events += 8 * u64::from(count);
             self.of_events.push(event);
             self.of_exits.push(exit);
         }
@@ -203,8 +221,7 @@ fn medians(pairs: &[Pair]) -> Pair {
 
 /// Runs the ways in turn on an engine.
 fn measure<S: Subject>(options: &Options) -> Result<Vec<Measured>, Error> {
-    let timings = (ROUNDS * GUESTS) as u32;
-    let count = whole_cycles(options.events / timings);
+    let count = options.count();
     let mut runners = Vec::new();
     for way in Way::ALL {
         runners.extend(Runner::<S>::new(way)?);
@@ -214,7 +231,7 @@ fn measure<S: Subject>(options: &Options) -> Result<Vec<Measured>, Error> {
         runner.of_events.clear();
         runner.of_exits.clear();
     }
-    for round in 0..ROUNDS {
+    for round in 0..options.rounds() {
         for runner in &mut runners {
             runner.round(count, round % 2 == 0)?;
         }
@@ -269,7 +286,7 @@ pub fn debug_exit(options: &Options) -> Result<DebugExit, Error> {
     Ok(DebugExit {
         place: Where::here(),
         processes: PROCESSES,
-        timings: ROUNDS * GUESTS,
+        timings: options.rounds() * GUESTS,
         events_a_way: options.events,
         engines: vec![ours, real],
     })

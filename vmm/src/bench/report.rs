@@ -20,7 +20,7 @@ pub struct DebugExit {
     /// Processes of the guest.
     pub processes: usize,
     /// Timings of which medians are given.
-    pub timings: usize,
+    pub timings: u32,
     /// Debug exits for each way, about.
     pub events_a_way: u32,
     /// Understudy, and the machine's own KVM.
