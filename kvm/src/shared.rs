@@ -5,12 +5,14 @@
 //! may write at any time; every access here is therefore an atomic one, of the largest naturally
 //! aligned size that fits, and none of it is ever a Rust reference to plain memory.
 
+use std::marker::PhantomData;
 use std::os::fd::{AsFd, OwnedFd};
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::mm::{MapFlags, ProtFlags};
+use understudy_abi::PAGE_SIZE;
 use understudy_abi::run::Page;
 
 use crate::errno::Errno;
@@ -20,6 +22,7 @@ use crate::errno::Errno;
 pub(crate) struct SharedPages {
     /// The first page: what is aligned in the mapping is aligned in memory.
     start: NonNull<u8>,
+    /// Not 0; what is mapped are whole pages, of which the last may have less of the memfd.
     length: usize,
 }
 
@@ -64,12 +67,15 @@ impl SharedPages {
 
     /// The first byte of an access, if all of it lies in the pages. A caller that asks for more has
     /// a defect; it then gets nothing rather than somebody else's memory.
+    ///
+    /// There is one whole page at least, and most accesses are of fields of `kvm_run`, at offsets known
+    /// to the compiler: nothing is left to be tested of them.
     #[inline(always)]
     fn range(&self, offset: usize, length: usize) -> Option<NonNull<u8>> {
         let end = offset.checked_add(length)?;
         debug_assert!(end <= self.length);
         // SAFETY: the offset lies within the mapping.
-        (end <= self.length).then(|| unsafe { self.start.add(offset) })
+        (end <= PAGE_SIZE || end <= self.length).then(|| unsafe { self.start.add(offset) })
     }
 
     /// The 4 bytes at an offset that is a multiple of 4.
@@ -110,6 +116,16 @@ impl SharedPages {
     }
 
     #[inline(always)]
+    fn u16(&self, offset: usize) -> Option<&AtomicU16> {
+        let at = self.range(offset, 2)?.cast::<AtomicU16>();
+        if !offset.is_multiple_of(2) {
+            return None;
+        }
+        // SAFETY: as above.
+        Some(unsafe { at.as_ref() })
+    }
+
+    #[inline(always)]
     fn u8(&self, offset: usize) -> Option<&AtomicU8> {
         let at = self.range(offset, 1)?.cast::<AtomicU8>();
         // SAFETY: as above.
@@ -118,14 +134,6 @@ impl SharedPages {
 }
 
 impl SharedPages {
-    /// Stores words at an offset that is a multiple of 8.
-    #[inline(always)]
-    pub(crate) fn store_words<const N: usize>(&self, offset: usize, words: [u64; N]) {
-        for (to, word) in self.words(offset, N).iter().zip(words) {
-            to.store(word, Ordering::Relaxed);
-        }
-    }
-
     /// [`Page::load`] of any length at any offset.
     #[inline(never)]
     fn load_any(&self, mut offset: usize, mut into: &mut [u8]) {
@@ -154,12 +162,6 @@ impl SharedPages {
     /// [`Page::store`] of any length at any offset.
     #[inline(never)]
     fn store_any(&self, mut offset: usize, mut from: &[u8]) {
-        if offset.is_multiple_of(16) && from.len() >= 32 {
-            let (wide, rest) = from.as_chunks::<32>();
-            let stored = self.store_wide(offset, wide);
-            offset += 32 * stored;
-            from = if stored == 0 { from } else { rest };
-        }
         if offset.is_multiple_of(8) && from.len() >= 16 {
             let (words, rest) = from.as_chunks::<8>();
             for (word, from) in self.words(offset, words.len()).iter().zip(words) {
@@ -181,49 +183,71 @@ impl SharedPages {
     }
 }
 
-#[cfg(target_arch = "x86_64")]
+/// `N` bytes of the pages, which are looked for once: what is stored one after the other then takes a
+/// store each.
+#[derive(Clone, Copy)]
+pub(crate) struct Part<'a, const N: usize> {
+    /// A multiple of 16.
+    start: NonNull<u8>,
+    pages: PhantomData<&'a SharedPages>,
+}
+
 impl SharedPages {
-    /// Stores so many times 32 bytes at an offset that is a multiple of 16, in half the time that words
-    /// take. Gives how many were stored: all or none.
-    #[inline]
-    fn store_wide(&self, offset: usize, from: &[[u8; 32]]) -> usize {
-        let Some(to) = self.range(offset, size_of_val(from)) else {
-            return 0;
-        };
-        if from.is_empty() || !offset.is_multiple_of(16) {
-            return 0;
-        }
-        // SAFETY: both ranges are valid for the whole length, which is not 0. The stores are the
-        // processor's own, not the language's, as another process's would be: what is mapped here is
-        // never behind a reference to plain memory, and all else goes by atomics.
-        unsafe {
-            std::arch::asm!(
-                "2:",
-                "movups {low}, [{from}]",
-                "movups {high}, [{from} + 16]",
-                "movaps [{to}], {low}",
-                "movaps [{to} + 16], {high}",
-                "add {from}, 32",
-                "add {to}, 32",
-                "dec {left}",
-                "jnz 2b",
-                low = out(xmm_reg) _,
-                high = out(xmm_reg) _,
-                from = inout(reg) from.as_ptr() => _,
-                to = inout(reg) to.as_ptr() => _,
-                left = inout(reg) from.len() => _,
-                options(nostack),
-            );
-        }
-        from.len()
+    /// The bytes at an offset that is a multiple of 16, if they are all in the pages.
+    #[inline(always)]
+    pub(crate) fn part<const N: usize>(&self, offset: usize) -> Option<Part<'_, N>> {
+        let start = self.range(offset, N)?;
+        offset.is_multiple_of(16).then_some(Part {
+            start,
+            pages: PhantomData,
+        })
     }
 }
 
-#[cfg(not(target_arch = "x86_64"))]
-impl SharedPages {
+impl<const N: usize> Part<'_, N> {
+    /// Stores words at an offset that is a multiple of 8.
+    #[inline(always)]
+    pub(crate) fn store_words<const WORDS: usize>(self, offset: usize, words: [u64; WORDS]) {
+        assert!(offset.is_multiple_of(8) && offset <= N && 8 * WORDS <= N - offset);
+        for (at, word) in words.into_iter().enumerate() {
+            // SAFETY: it lies in the part, is aligned, mapped as long as the pages are borrowed, and
+            // accessed by atomics alone.
+            let to = unsafe { self.start.add(offset + 8 * at).cast::<AtomicU64>().as_ref() };
+            to.store(word, Ordering::Relaxed);
+        }
+    }
+
+    /// Stores so many times 32 bytes at an offset that is a multiple of 16, with half the instructions
+    /// that words take.
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    pub(crate) fn store_wide<const PIECES: usize>(self, offset: usize, from: &[[u8; 32]; PIECES]) {
+        use std::arch::x86_64::_mm_loadu_si128;
+        assert!(offset.is_multiple_of(16) && offset <= N && 32 * PIECES <= N - offset);
+        for (at, from) in from.iter().enumerate() {
+            let (halves, _) = from.as_chunks::<16>();
+            // SAFETY: it lies in the part. The stores are the processor's own, not the language's, as
+            // another process's would be: what is mapped here is never behind a reference to plain
+            // memory, and all else goes by atomics. 16 bytes are read from 16.
+            unsafe {
+                std::arch::asm!(
+                    "movaps [{to}], {low}",
+                    "movaps [{to} + 16], {high}",
+                    to = in(reg) self.start.add(offset + 32 * at).as_ptr(),
+                    low = in(xmm_reg) _mm_loadu_si128(halves[0].as_ptr().cast()),
+                    high = in(xmm_reg) _mm_loadu_si128(halves[1].as_ptr().cast()),
+                    options(nostack, preserves_flags),
+                );
+            }
+        }
+    }
+
     /// Elsewhere, words are stored.
-    fn store_wide(&self, _: usize, _: &[[u8; 32]]) -> usize {
-        0
+    #[cfg(not(target_arch = "x86_64"))]
+    pub(crate) fn store_wide<const PIECES: usize>(self, offset: usize, from: &[[u8; 32]; PIECES]) {
+        for (at, word) in from.as_flattened().as_chunks::<8>().0.iter().enumerate() {
+            self.store_words(offset + 8 * at, [u64::from_ne_bytes(*word)]);
+        }
     }
 }
 
@@ -234,6 +258,10 @@ impl Page for SharedPages {
     fn load(&self, offset: usize, into: &mut [u8]) {
         match into {
             [byte] => *byte = self.u8(offset).map_or(0, |a| a.load(Ordering::Relaxed)),
+            [_, _] if offset.is_multiple_of(2) => {
+                let half = self.u16(offset).map_or(0, |a| a.load(Ordering::Relaxed));
+                into.copy_from_slice(&half.to_ne_bytes());
+            }
             [_, _, _, _] if offset.is_multiple_of(4) => {
                 let word = self.u32(offset).map_or(0, |a| a.load(Ordering::Relaxed));
                 into.copy_from_slice(&word.to_ne_bytes());
@@ -252,6 +280,11 @@ impl Page for SharedPages {
             [byte] => {
                 if let Some(to) = self.u8(offset) {
                     to.store(byte, Ordering::Relaxed);
+                }
+            }
+            [a, b] if offset.is_multiple_of(2) => {
+                if let Some(to) = self.u16(offset) {
+                    to.store(u16::from_ne_bytes([a, b]), Ordering::Relaxed);
                 }
             }
             [a, b, c, d] if offset.is_multiple_of(4) => {

@@ -90,7 +90,7 @@ impl Vcpu {
                 (peer, Processor::Arm64(Box::new(Mutex::new(state))))
             }
             Machine::X86(machine) => {
-                let state = x86::State::new(machine, id)?;
+                let state = x86::State::new(machine, id, vm.system.host.x86_proposals)?;
                 let peer = Peer::X86(state.cpu.peer().clone());
                 (peer, Processor::X86(Box::new(Mutex::new(state))))
             }

@@ -23,7 +23,8 @@ use understudy_abi::proposals::kvm_debug_exit_arch_cr3;
 use understudy_abi::run::{EXIT_UNION, KVM_DIRTY_REGS, KVM_VALID_REGS, Page, Run, SYNC_REGS};
 use understudy_abi::x86::{SyncRegs, kvm_regs, kvm_sregs, kvm_sync_regs, kvm_vcpu_events};
 use understudy_abi::{PAGE_SIZE, exit};
-use understudy_kvm::x86::{Proposals, sync_regs};
+use understudy_kvm::x86::Proposals;
+use understudy_kvm::x86::sync_regs::Conditions;
 use zerocopy::{FromZeros, Immutable, IntoBytes};
 
 use crate::registry::Known;
@@ -165,7 +166,7 @@ unsafe fn run(fd: RawFd, run: Run<&Mapping>, arg: u64, proposals: Proposals) -> 
     // SAFETY: as above.
     let kept = unsafe { *errno };
     if conditions != 0 {
-        let sets = sync_regs::stored(&run, valid, proposals);
+        let sets = Conditions::new(proposals).stored(&run, valid);
         let at = |offset| SYNC_REGS + offset;
         if sets.contains(SyncRegs::REGS) {
             let offset = std::mem::offset_of!(kvm_sync_regs, regs);

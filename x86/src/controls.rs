@@ -70,7 +70,7 @@ pub fn set_cr0(cpu: &mut Cpu, value: u64) -> Result<(), Fault> {
         || on(cr0::PG) && !on(cr0::PE)
         || on(cr0::NW) && !on(cr0::CD)
         || !on(cr0::PG) && (state.code64() || state.cr4 & cr4::PCIDE != 0);
-    let code = &state.segments[seg::CS as usize];
+    let code = &state.segmentation.segments[seg::CS as usize];
     let enters = on(cr0::PG) && old & cr0::PG == 0 && state.efer & efer::LME != 0;
     if bad || enters && (state.cr4 & cr4::PAE == 0 || code.rights & rights::L != 0) {
         return Err(GP);

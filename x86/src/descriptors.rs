@@ -18,12 +18,12 @@ pub(crate) struct Descriptor {
 pub(crate) fn read(cpu: &mut Cpu, selector: u16) -> Result<Option<Descriptor>, Trouble> {
     let offset = u64::from(selector & !7);
     let local = selector & 4 != 0;
-    let ldtr = &cpu.state.ldtr;
+    let ldtr = &cpu.state.segmentation.ldtr;
     let (base, limit, usable) = if local {
         let usable = ldtr.rights & rights::UNUSABLE == 0;
         (ldtr.base, u64::from(ldtr.limit), usable)
     } else {
-        let gdtr = &cpu.state.gdtr;
+        let gdtr = &cpu.state.segmentation.gdtr;
         (gdtr.base, u64::from(gdtr.limit), true)
     };
     if !usable || offset + 7 > limit {
@@ -166,7 +166,7 @@ pub(crate) fn load_system(cpu: &mut Cpu, task: bool, selector: u16) -> Result<()
         if task {
             return Err(Fault::with_code(vector::GP, 0).into());
         }
-        *cpu.state.ldtr = Segment::null(selector);
+        cpu.state.segmentation.ldtr = Segment::null(selector);
         return Ok(());
     }
     if selector & 4 != 0 {
@@ -202,9 +202,9 @@ pub(crate) fn load_system(cpu: &mut Cpu, task: bool, selector: u16) -> Result<()
         segment.rights |= 2;
         let kind = (descriptor.bits >> 40) as u8 | 2;
         mmu::system_write_level(cpu, descriptor.address.wrapping_add(5), 0, &[kind])?;
-        *cpu.state.tr = segment;
+        cpu.state.segmentation.tr = segment;
     } else {
-        *cpu.state.ldtr = segment;
+        cpu.state.segmentation.ldtr = segment;
     }
     Ok(())
 }

@@ -16,7 +16,7 @@ pub(crate) fn check(cpu: &mut Cpu, port: u16, bytes: u8) -> Result<(), Trouble> 
     if !cpu.state.protected() || u64::from(cpu.state.cpl) <= iopl {
         return Ok(());
     }
-    let tr = *cpu.state.tr;
+    let tr = cpu.state.segmentation.tr;
     // Only a 32- or 64-bit TSS has the bitmap.
     let limit = u64::from(tr.limit);
     if tr.rights & rights::TYPE & 8 == 0 || limit < 0x67 {

@@ -141,7 +141,7 @@ fn accept(cpu: &mut Cpu) {
         initialise(cpu, apic);
     }
     if apic.take_noted(event::SIPI) != 0 && cpu.state.mp == MpState::InitReceived {
-        let code = &mut cpu.state.segments[seg::CS as usize];
+        let code = &mut cpu.state.segmentation.segments[seg::CS as usize];
         code.selector = u16::from(apic.sipi()) << 8;
         code.base = u64::from(apic.sipi()) << 12;
         cpu.state.mp = MpState::Runnable;
@@ -189,9 +189,7 @@ fn initialise(cpu: &mut Cpu, apic: &Apic) {
     apic.reset(&machine);
     let new = State::new(machine.clone(), cpu.state.peer.clone());
     let state = &mut cpu.state;
-    state.segments = new.segments;
-    (state.ldtr, state.tr) = (new.ldtr, new.tr);
-    (state.gdtr, state.idtr) = (new.gdtr, new.idtr);
+    state.segmentation = new.segmentation;
     state.cr0 = state.cr0 & (cr0::NW | cr0::CD) | cr0::ET;
     (state.cr2, state.cr3, state.cr4, state.cr8) = (0, 0, 0, 0);
     (state.efer, state.rflags, state.cpl) = (0, 0, 0);

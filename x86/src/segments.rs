@@ -165,6 +165,48 @@ pub struct Table {
     pub limit: u16,
 }
 
+/// The segment registers, and the system-table registers (SDM vol. 3A, 2.4 and 3.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segmentation {
+    /// ES, CS, SS, DS, FS, GS, in the order of their encoding. The bases of FS and GS are in slots.
+    pub segments: [Segment; 6],
+    /// The local descriptor table.
+    pub ldtr: Segment,
+    /// The task state segment.
+    pub tr: Segment,
+    /// The global descriptor table.
+    pub gdtr: Table,
+    /// The interrupt descriptor table.
+    pub idtr: Table,
+}
+
+impl Segmentation {
+    /// What they hold after reset (SDM vol. 3A, table 10-1).
+    pub(crate) fn reset() -> Segmentation {
+        let present = |selector, base, kind| Segment {
+            selector,
+            base,
+            limit: 0xffff,
+            rights: rights::P | kind,
+        };
+        let data = present(0, 0, rights::S | rights::DATA_WRITE_ACCESSED);
+        let mut segments = [data; 6];
+        segments[seg::CS as usize] =
+            present(0xf000, 0xffff_0000, rights::S | rights::CODE_READ_ACCESSED);
+        let table = Table {
+            base: 0,
+            limit: 0xffff,
+        };
+        Segmentation {
+            segments,
+            ldtr: present(0, 0, rights::LDT),
+            tr: present(0, 0, rights::TSS_BUSY),
+            gdtr: table,
+            idtr: table,
+        }
+    }
+}
+
 /// The linear address of an access of `bytes` at `offset`, outside 64-bit mode: the segment is
 /// checked (SDM vol. 3A, 5.3 to 5.5, and 21.1 for real mode).
 pub fn linear(cpu: &Cpu, number: u8, offset: u64, bytes: u64, write: bool) -> Result<u64, Fault> {

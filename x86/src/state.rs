@@ -21,7 +21,7 @@ use crate::msrs::exits::{self, MsrExits};
 use crate::pv::{self, Pv};
 use crate::quirks::Quirks;
 use crate::regs::{self, flag};
-use crate::segments::{Segment, Table, Versioned, rights, seg};
+use crate::segments::{Segment, Segmentation, Versioned, rights, seg};
 use crate::tsc::Tsc;
 use crate::vcpu::Devices;
 use crate::vcpu::peer::Peer;
@@ -130,16 +130,8 @@ pub struct State {
     pub memory: Arc<GuestMemory>,
     /// The bits of RFLAGS that [`flag::HELD`] has; the others are in slots.
     pub rflags: u64,
-    /// ES, CS, SS, DS, FS, GS, in the order of their encoding. The bases of FS and GS are in slots.
-    pub segments: Versioned<[Segment; 6]>,
-    /// The local descriptor table.
-    pub ldtr: Versioned<Segment>,
-    /// The task state segment.
-    pub tr: Versioned<Segment>,
-    /// The global descriptor table.
-    pub gdtr: Versioned<Table>,
-    /// The interrupt descriptor table.
-    pub idtr: Versioned<Table>,
+    /// Segment and system-table registers.
+    pub segmentation: Versioned<Segmentation>,
     /// CR0.
     pub cr0: u64,
     /// CR2.
@@ -213,41 +205,12 @@ pub struct State {
 impl State {
     /// The state after reset, with paging and protection off (SDM vol. 3A, table 10-1).
     pub fn new(machine: Arc<Machine>, peer: Arc<Peer>) -> State {
-        let real = Segment {
-            selector: 0,
-            base: 0,
-            limit: 0xffff,
-            rights: rights::P | rights::S | rights::DATA_WRITE_ACCESSED,
-        };
-        let mut segments = [real; 6];
-        segments[seg::CS as usize] = Segment {
-            selector: 0xf000,
-            base: 0xffff_0000,
-            limit: 0xffff,
-            rights: rights::P | rights::S | rights::CODE_READ_ACCESSED,
-        };
-        let system = |kind| Segment {
-            selector: 0,
-            base: 0,
-            limit: 0xffff,
-            rights: rights::P | kind,
-        };
         State {
             memory: machine.memory.clone(),
             machine,
             peer,
             rflags: 0,
-            segments: Versioned::new(segments),
-            ldtr: Versioned::new(system(rights::LDT)),
-            tr: Versioned::new(system(rights::TSS_BUSY)),
-            gdtr: Versioned::new(Table {
-                base: 0,
-                limit: 0xffff,
-            }),
-            idtr: Versioned::new(Table {
-                base: 0,
-                limit: 0xffff,
-            }),
+            segmentation: Versioned::new(Segmentation::reset()),
             cr0: cr0::ET | cr0::NW | cr0::CD,
             cr2: 0,
             cr3: 0,
@@ -297,13 +260,13 @@ impl State {
 
     /// Whether it runs 64-bit code.
     pub fn code64(&self) -> bool {
-        self.long_mode() && self.segments[seg::CS as usize].rights & rights::L != 0
+        self.long_mode() && self.segmentation.segments[seg::CS as usize].rights & rights::L != 0
     }
 }
 
 /// The mode of blocks, from what it depends on.
 fn block_mode(state: &State) -> u32 {
-    let code = &state.segments[seg::CS as usize];
+    let code = &state.segmentation.segments[seg::CS as usize];
     let mut result = 0;
     if state.code64() {
         result |= mode::CODE64 | mode::STACK64;
@@ -311,10 +274,10 @@ fn block_mode(state: &State) -> u32 {
         if code.rights & rights::DB != 0 {
             result |= mode::CODE32;
         }
-        if state.segments[seg::SS as usize].rights & rights::DB != 0 {
+        if state.segmentation.segments[seg::SS as usize].rights & rights::DB != 0 {
             result |= mode::STACK32;
         }
-        if state.segments[..4].iter().all(Segment::flat) {
+        if state.segmentation.segments[..4].iter().all(Segment::flat) {
             result |= mode::FLAT;
         }
     }
@@ -386,7 +349,7 @@ pub fn rip(cpu: &Cpu) -> u64 {
         cpu.pc
     } else {
         cpu.pc
-            .wrapping_sub(cpu.state.segments[seg::CS as usize].base)
+            .wrapping_sub(cpu.state.segmentation.segments[seg::CS as usize].base)
             & 0xffff_ffff
     }
 }
@@ -402,14 +365,14 @@ pub fn set_rip(cpu: &mut Cpu, rip: u64) {
 
 /// The linear address of an instruction pointer outside 64-bit mode.
 pub(crate) fn linear_of_rip(cpu: &Cpu, rip: u64) -> u64 {
-    let base = cpu.state.segments[seg::CS as usize].base;
+    let base = cpu.state.segmentation.segments[seg::CS as usize].base;
     base.wrapping_add(rip & 0xffff_ffff) & 0xffff_ffff
 }
 
 /// The current value of a segment register with its base.
 #[inline]
 pub fn segment(cpu: &Cpu, number: u8) -> Segment {
-    let mut segment = cpu.state.segments[number as usize % 6];
+    let mut segment = cpu.state.segmentation.segments[number as usize % 6];
     match number {
         seg::FS => segment.base = cpu.slot(regs::FS_BASE),
         seg::GS => segment.base = cpu.slot(regs::GS_BASE),
@@ -420,7 +383,7 @@ pub fn segment(cpu: &Cpu, number: u8) -> Segment {
 
 /// Sets a segment register, hidden part included. [`changed`] is the caller's.
 pub fn set_segment(cpu: &mut Cpu, number: u8, segment: Segment) {
-    cpu.state.segments[number as usize % 6] = segment;
+    cpu.state.segmentation.segments[number as usize % 6] = segment;
     match number {
         seg::FS => cpu.set_slot(regs::FS_BASE, segment.base),
         seg::GS => cpu.set_slot(regs::GS_BASE, segment.base),

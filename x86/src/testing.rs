@@ -122,21 +122,21 @@ impl Bare {
         state.cr4 = cr4::PAE;
         state.efer = efer::LME | efer::LMA | efer::NXE;
         state.rflags = flag::IF;
-        *state.gdtr = Table {
+        state.segmentation.gdtr = Table {
             base: GDT,
             limit: 0x4f,
         };
-        *state.idtr = Table {
+        state.segmentation.idtr = Table {
             base: IDT,
             limit: 0xfff,
         };
-        *state.tr = Segment {
+        state.segmentation.tr = Segment {
             selector: selector::TSS,
             base: TSS,
             limit: 0x67,
             rights: rights::P | rights::TSS_BUSY,
         };
-        *state.ldtr = Segment::null(0);
+        state.segmentation.ldtr = Segment::null(0);
         bare.set_level(0);
         bare.set(regs::RDX, 0);
         bare.set(regs::RSP, DATA + DATA_SIZE / 2);
@@ -151,10 +151,8 @@ impl Bare {
         (to.regs, to.pc) = (from.regs, from.pc);
         let (from, to) = (&from.state, &mut to.state);
         (to.cr0, to.cr3, to.cr4, to.efer) = (from.cr0, from.cr3, from.cr4, from.efer);
-        (to.rflags, to.cpl, *to.segments) = (from.rflags, from.cpl, *from.segments);
+        (to.rflags, to.cpl, *to.segmentation) = (from.rflags, from.cpl, *from.segmentation);
         to.cpuid = from.cpuid.clone();
-        (*to.gdtr, *to.idtr) = (*from.gdtr, *from.idtr);
-        (*to.ldtr, *to.tr) = (*from.ldtr, *from.tr);
         state::changed(other.cpu_mut());
         other
     }
@@ -211,11 +209,11 @@ impl Bare {
         state.efer = 0;
         state.cr4 = 0;
         state.cr0 = cr0::PE | cr0::ET;
-        *state.idtr = Table {
+        state.segmentation.idtr = Table {
             base: IDT,
             limit: 0x7ff,
         };
-        let code = &mut state.segments[seg::CS as usize];
+        let code = &mut state.segmentation.segments[seg::CS as usize];
         code.selector = selector::CODE32;
         code.rights = code.rights & !rights::L | rights::DB;
         state::changed(machine.cpu());
@@ -231,8 +229,8 @@ impl Bare {
     pub fn real_with(base: u64, prepare: impl FnOnce(&Arc<Machine>)) -> Bare {
         let mut bare = Self::reset_with(prepare);
         let cpu = bare.cpu();
-        cpu.state.idtr.limit = 0x3ff;
-        for segment in &mut *cpu.state.segments {
+        cpu.state.segmentation.idtr.limit = 0x3ff;
+        for segment in &mut cpu.state.segmentation.segments {
             segment.selector = (base >> 4) as u16;
             segment.base = base;
         }
@@ -253,8 +251,9 @@ impl Bare {
         };
         let cpu = self.cpu();
         let data = flat(data, rights::DATA_WRITE_ACCESSED | rights::DB);
-        *cpu.state.segments = [data; 6];
-        cpu.state.segments[seg::CS as usize] = flat(code, rights::CODE_READ_ACCESSED | rights::L);
+        cpu.state.segmentation.segments = [data; 6];
+        cpu.state.segmentation.segments[seg::CS as usize] =
+            flat(code, rights::CODE_READ_ACCESSED | rights::L);
         cpu.state.cpl = cpl;
         state::changed(cpu);
     }

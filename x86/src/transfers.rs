@@ -75,7 +75,7 @@ fn enter(cpu: &mut Cpu, target: Target) -> Result<(), Trouble> {
     if !cpu.state.protected() {
         cpu.state.cpl = 0;
     }
-    cpu.state.segments[seg::CS as usize] = segment;
+    cpu.state.segmentation.segments[seg::CS as usize] = segment;
     state::changed(cpu);
     state::set_rip(cpu, target.rip);
     Ok(())
@@ -86,7 +86,7 @@ fn real(cpu: &Cpu, selector: u16) -> Segment {
     Segment {
         selector,
         base: u64::from(selector) << 4,
-        ..cpu.state.segments[seg::CS as usize]
+        ..cpu.state.segmentation.segments[seg::CS as usize]
     }
 }
 
@@ -161,7 +161,7 @@ pub(crate) fn call(
             return gates::call(cpu, selector, &segment, &descriptor, length);
         }
     };
-    let cs = u64::from(cpu.state.segments[seg::CS as usize].selector);
+    let cs = u64::from(cpu.state.segmentation.segments[seg::CS as usize].selector);
     let next = state::rip(cpu).wrapping_add(length);
     let old = cpu.slot(RSP);
     // Both places are written before the pointer changes: a fault leaves it.
@@ -185,7 +185,7 @@ fn push_at(cpu: &mut Cpu, pointer: u64, value: u64, size: u8) -> Result<u64, Tro
 fn clear_inner_segments(cpu: &mut Cpu) {
     let cpl = cpu.state.cpl;
     for number in [seg::ES, seg::DS, seg::FS, seg::GS] {
-        let segment = cpu.state.segments[number as usize];
+        let segment = cpu.state.segmentation.segments[number as usize];
         let conforming = is_code(&segment) && segment.rights & rights::DOWN != 0;
         let usable = segment.rights & rights::UNUSABLE == 0;
         if usable && !conforming && segment.dpl() < cpl {
@@ -234,7 +234,7 @@ fn enter_outer(
     let outer = (target.segment.selector & 3) as u8 > cpu.state.cpl;
     enter(cpu, target)?;
     let usable = stack.descriptor.is_some() as u32;
-    cpu.state.segments[seg::SS as usize] = Segment {
+    cpu.state.segmentation.segments[seg::SS as usize] = Segment {
         rights: stack.segment.rights | usable,
         ..stack.segment
     };
@@ -384,7 +384,7 @@ fn fixed(selector: u16, kind: u32, cpl: u8) -> Segment {
 }
 
 fn load_fixed(cpu: &mut Cpu, code: u16, stack: u16, kind: u32, cpl: u8) {
-    let segments = &mut cpu.state.segments;
+    let segments = &mut cpu.state.segmentation.segments;
     let kind = rights::CODE_READ_ACCESSED | kind;
     segments[seg::CS as usize] = fixed(code, kind, cpl);
     let kind = rights::DATA_WRITE_ACCESSED | rights::DB;

@@ -168,7 +168,7 @@ fn the_environment_in_real_mode() {
     ];
     let end = Bare::both_at(BASE, &code, || Bare::real(BASE), |_| ());
     assert_eq!(end.exit, Some(Exit::Hlt));
-    let data = end.vcpu.cpu().state.segments[3].base;
+    let data = end.vcpu.cpu().state.segmentation.segments[3].base;
     let short: [u16; 7] =
         std::array::from_fn(|i| u16::from_le_bytes(end.read(data + 0x100 + 2 * i as u64)));
     let ip = BASE + 4;

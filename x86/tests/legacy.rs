@@ -49,7 +49,7 @@ fn real_mode_faults_have_no_error_code() {
         assert_eq!(words::<2>(&end, BASE + 0x7ffa), [0, 0x1000]);
     }
     let end = Bare::both_at(BASE, &[0xf6, 0xf3], real, |m| {
-        m.cpu().state.idtr.limit = 0;
+        m.cpu().state.segmentation.idtr.limit = 0;
     });
     assert_eq!(end.exit, Some(Exit::Shutdown));
 }
@@ -60,7 +60,7 @@ fn real_mode_segments_keep_their_limits() {
     // mov cl, [ebx].
     let code = [0xb8, 0, 0x30, 0x8e, 0xd8, 0xa0, 5, 0, 0x67, 0x8a, 0x0b];
     let end = Bare::both_at(BASE, &code, real, |m| {
-        m.cpu().state.segments[seg::DS as usize].limit = u32::MAX;
+        m.cpu().state.segmentation.segments[seg::DS as usize].limit = u32::MAX;
         m.write(0x3_0005, &[0x12]);
         m.write(0x10_0010, &[0x34]);
         m.set(RBX, 0xd_0010);
@@ -160,7 +160,7 @@ fn doubles<const N: usize>(machine: &Bare, at: u64) -> [u32; N] {
 fn protected_mode_faults_at_the_same_level() {
     // mov eax, [ebx] with a limit: #GP and its code.
     let end = Bare::both_at(CODE, &[0x8b, 0x03], protected, |m| {
-        m.cpu().state.segments[seg::DS as usize].limit = 0xff;
+        m.cpu().state.segmentation.segments[seg::DS as usize].limit = 0xff;
         state::changed(m.cpu());
         m.set(RBX, 0x100);
     });
@@ -202,9 +202,12 @@ fn protected_mode_goes_out_and_comes_back_in() {
     ];
     assert_eq!(doubles::<5>(&end, rsp), expected);
     let state = &end.vcpu.cpu().state;
-    assert_eq!(state.segments[seg::SS as usize].selector, selector::DATA);
+    assert_eq!(
+        state.segmentation.segments[seg::SS as usize].selector,
+        selector::DATA
+    );
     // Data segments of level 0 were taken away on the way out.
-    assert_eq!(state.segments[seg::DS as usize].selector, 0);
+    assert_eq!(state.segmentation.segments[seg::DS as usize].selector, 0);
     assert_eq!(state.cpl, 0);
 }
 
@@ -241,8 +244,8 @@ fn a_bad_inner_stack_leaves_no_way_to_a_handler() {
             };
             let state = &mut m.cpu().state;
             let code = flat(selector::USER_CODE32, rights::CODE_READ_ACCESSED);
-            state.segments[seg::CS as usize] = code;
-            state.segments[seg::SS as usize] = flat(selector::USER_DATA, 3);
+            state.segmentation.segments[seg::CS as usize] = code;
+            state.segmentation.segments[seg::SS as usize] = flat(selector::USER_DATA, 3);
             state.cpl = 3;
             state::changed(m.cpu());
         });
@@ -255,7 +258,7 @@ fn a_bad_inner_stack_leaves_no_way_to_a_handler() {
 fn limits_of_code_are_those_of_jumps() {
     // jmp ecx
     let end = Bare::both_at(CODE, &[0xff, 0xe1], protected, |m| {
-        m.cpu().state.segments[seg::CS as usize].limit = CODE as u32 + 0xfff;
+        m.cpu().state.segmentation.segments[seg::CS as usize].limit = CODE as u32 + 0xfff;
         state::changed(m.cpu());
         m.set(RCX, CODE + 0x1000);
         m.set(RDX, 0);

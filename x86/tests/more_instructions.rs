@@ -129,7 +129,7 @@ fn long_gate(m: &mut Bare, code: u16, rip: u64, dpl: u64) {
     let low = rip & 0xffff | u64::from(code) << 16 | (0x8c00 | dpl << 13) << 32;
     put(m, at, low | (rip >> 16 & 0xffff) << 48);
     put(m, at + 8, rip >> 32);
-    m.cpu().state.gdtr.limit = 0x5f;
+    m.cpu().state.segmentation.gdtr.limit = 0x5f;
 }
 
 #[test]
@@ -188,13 +188,13 @@ fn a_call_gate_copies_parameters_in_protected_mode() {
         m.set(RSP, rsp);
         put(m, rsp, 0x2222_2222_1111_1111);
         let state = &mut m.cpu().state;
-        state.gdtr.limit = 0x5f;
-        for segment in &mut *state.segments {
+        state.segmentation.gdtr.limit = 0x5f;
+        for segment in &mut state.segmentation.segments {
             segment.rights |= 3 << 5;
             segment.selector |= 3;
         }
-        state.segments[seg::CS as usize].selector = selector::USER_CODE32;
-        state.segments[seg::SS as usize].selector = selector::USER_DATA;
+        state.segmentation.segments[seg::CS as usize].selector = selector::USER_CODE32;
+        state.segmentation.segments[seg::SS as usize].selector = selector::USER_DATA;
         state.cpl = 3;
         state::changed(m.cpu());
     });
@@ -233,7 +233,7 @@ fn fast(code: &[u8], prepare: impl Fn(&mut Bare)) -> Bare {
 
 #[test]
 fn sysenter_and_sysexit_in_protected_mode() {
-    let cs = |m: &Bare| m.vcpu.cpu().state.segments[seg::CS as usize];
+    let cs = |m: &Bare| m.vcpu.cpu().state.segmentation.segments[seg::CS as usize];
     let end = fast(&[0x0f, 0x34], |m| m.set_flags(flag::IF | flag::CF));
     // INT is delivered through a gate to CODE32, at the same level.
     assert_eq!(end.exception(), Some(0x21));

@@ -54,9 +54,9 @@ fn machine(seed: u64, tier: Tier) -> (Bare, Vec<u8>) {
         let state = &mut machine.cpu().state;
         (state.efer, state.cr4) = (0, 0);
         state.cr0 = cr0::PE | cr0::ET;
-        let code = &mut state.segments[seg::CS as usize];
+        let code = &mut state.segmentation.segments[seg::CS as usize];
         code.rights = code.rights & !rights::L | rights::DB;
-        state.segments[seg::DS as usize].limit = (DATA + 0x7fff) as u32;
+        state.segmentation.segments[seg::DS as usize].limit = (DATA + 0x7fff) as u32;
     }
     if seed.is_multiple_of(2) {
         let state = &mut machine.cpu().state;
@@ -93,7 +93,13 @@ fn observe(machine: &Bare) -> (Vec<u64>, Vec<u8>) {
     all.extend([cpu.pc, machine.flags(), cpu.state.cr2, cpu.state.cr0]);
     all.extend((0..64).map(|n| machine.get(Slot::new(32 + n))));
     all.extend([u64::from(cpu.state.mxcsr), u64::from(cpu.state.fpu.top)]);
-    all.extend(cpu.state.segments.iter().map(|s| u64::from(s.selector)));
+    all.extend(
+        cpu.state
+            .segmentation
+            .segments
+            .iter()
+            .map(|s| u64::from(s.selector)),
+    );
     (all, machine.read::<0x1_0000>(DATA).to_vec())
 }
 

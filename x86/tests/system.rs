@@ -15,7 +15,7 @@ fn fault(machine: &Bare) -> Option<(u8, u64)> {
 }
 
 fn cs(machine: &Bare) -> u16 {
-    machine.vcpu.cpu().state.segments[seg::CS as usize].selector
+    machine.vcpu.cpu().state.segmentation.segments[seg::CS as usize].selector
 }
 
 /// Writes the frame of IRET to 64-bit mode at RSP.
@@ -44,7 +44,10 @@ fn iretq_goes_to_a_level_and_an_interrupt_comes_back() {
     assert_eq!(at(2), 0x202 | flag::ID);
     // The gate is an interrupt gate; SS is null at the new level.
     assert_eq!(end.flags() & flag::IF, 0);
-    assert_eq!(end.vcpu.cpu().state.segments[seg::SS as usize].selector, 0);
+    assert_eq!(
+        end.vcpu.cpu().state.segmentation.segments[seg::SS as usize].selector,
+        0
+    );
 }
 
 #[test]
@@ -248,7 +251,7 @@ fn a_second_fault_makes_a_double_one_and_a_third_a_shutdown() {
     // A page fault whose gate is not present: double fault, error code 0.
     let absent = |vector: u64| {
         move |m: &mut Bare| {
-            let at = m.cpu().state.idtr.base + 16 * vector + 5;
+            let at = m.cpu().state.segmentation.idtr.base + 16 * vector + 5;
             m.write(at, &[0x0e]);
         }
     };
@@ -276,7 +279,7 @@ fn a_second_fault_makes_a_double_one_and_a_third_a_shutdown() {
     assert_eq!(end.exit, Some(Exit::Shutdown));
     let end = Bare::both(&load, |m| {
         m.set(RBX, 1 << 40);
-        m.cpu().state.idtr.limit = 0;
+        m.cpu().state.segmentation.idtr.limit = 0;
     });
     assert_eq!(end.exit, Some(Exit::Shutdown));
 }
@@ -284,7 +287,7 @@ fn a_second_fault_makes_a_double_one_and_a_third_a_shutdown() {
 #[test]
 fn software_interrupts_need_the_gates_privilege() {
     let end = Bare::both(&[0xcd, 0x80], |m| {
-        let at = m.cpu().state.idtr.base + 16 * 0x80 + 5;
+        let at = m.cpu().state.segmentation.idtr.base + 16 * 0x80 + 5;
         m.write(at, &[0x8e]);
         m.set_level(3);
     });
@@ -432,7 +435,7 @@ fn ports_need_iopl_or_the_bitmap() {
             m.set(RDX, 0x3f9);
             m.write(TSS + 0x66, &0x68u16.to_le_bytes());
             m.write(TSS + 0x68 + 0x7f, &[bits]);
-            m.cpu().state.tr.limit = limit;
+            m.cpu().state.segmentation.tr.limit = limit;
         })
     };
     assert!(matches!(of(3, 0xff, 0x67).exit, Some(Exit::Io(_))));
@@ -447,10 +450,10 @@ fn descriptors_decide_limits_in_32_bit_code() {
     let compat = |offset: u64, code: &[u8]| {
         Bare::both(code, |m| {
             let state = &mut m.cpu().state;
-            let code = &mut state.segments[seg::CS as usize];
+            let code = &mut state.segmentation.segments[seg::CS as usize];
             code.selector = selector::CODE32;
             code.rights = code.rights & !rights::L | rights::DB;
-            let data = &mut state.segments[seg::DS as usize];
+            let data = &mut state.segmentation.segments[seg::DS as usize];
             (data.base, data.limit) = (DATA, 15);
             understudy_x86::state::changed(m.cpu());
             m.write(DATA + 12, &5u32.to_le_bytes());

@@ -21,7 +21,8 @@ use crate::errno::Errno;
 use crate::ioctl::x86::run::PORT_DATA;
 use crate::ioctl::x86::sregs::Image;
 use crate::shared::SharedPages;
-use crate::x86::Machine;
+use crate::x86::sync_regs::Conditions;
+use crate::x86::{Machine, Proposals};
 
 /// What is to be completed at the beginning of the next `KVM_RUN`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,10 +49,14 @@ pub(crate) struct State {
     pub(crate) sregs: Image,
     /// How many changes of the VM's settings it has seen.
     pub(crate) changes: u64,
+    /// Which exits store registers, of its system's proposals.
+    pub(crate) conditions: Conditions,
+    /// Whether debug exits have CR3 (CR3-1).
+    pub(crate) debug_cr3: bool,
 }
 
 impl State {
-    pub(crate) fn new(machine: &Machine, id: u32) -> Result<State, Errno> {
+    pub(crate) fn new(machine: &Machine, id: u32, proposals: Proposals) -> Result<State, Errno> {
         let mut cpu = Processor::new(machine, id);
         let mut changes = 0;
         machine.settings.settle(cpu.cpu_mut(), &mut changes);
@@ -66,6 +71,8 @@ impl State {
             has_run: false,
             sregs: Image::default(),
             changes,
+            conditions: Conditions::new(proposals),
+            debug_cr3: proposals.contains(Proposals::GUEST_DEBUG_CR3),
         })
     }
 }

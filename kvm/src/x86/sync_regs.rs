@@ -22,34 +22,43 @@ pub fn valid_is_allowed(valid: u64) -> bool {
     valid & u64::from(u32::MAX) & !SyncRegs::all().bits() == 0
 }
 
-/// Whether `kvm_dirty_regs` may be this: as [`valid_is_allowed`], but for the bits that these
-/// proposals add to `kvm_valid_regs` alone (SYNC-13).
-pub fn dirty_is_allowed(dirty: u64, proposals: Proposals) -> bool {
-    valid_is_allowed(dirty) && dirty & proposals.valid_regs() == 0
+/// The bits of `kvm_valid_regs` that these proposals make conditions.
+#[derive(Clone, Copy, Debug)]
+pub struct Conditions(u64);
+
+impl Conditions {
+    /// Those of a system's proposals.
+    pub fn new(proposals: Proposals) -> Conditions {
+        Conditions(proposals.valid_regs())
+    }
+
+    /// Whether `kvm_dirty_regs` may be this: as [`valid_is_allowed`], but for the bits that the
+    /// proposals add to `kvm_valid_regs` alone (SYNC-13).
+    #[inline]
+    pub fn dirty_is_allowed(self, dirty: u64) -> bool {
+        valid_is_allowed(dirty) && dirty & self.0 == 0
+    }
+
+    /// The sets that the exit which is in `kvm_run` stores, where `kvm_valid_regs` was `valid` (SYNC-1,
+    /// SYNC-13 to SYNC-16, SYNC-20). What is tested is the exit reason that is there, also if this
+    /// KVM_RUN did not write it.
+    #[inline(always)]
+    pub fn stored<P: Page>(self, run: &Run<P>, valid: u64) -> SyncRegs {
+        let conditions = valid & self.0;
+        let reason = run.exit_reason();
+        // Computed, not branched to: what an exit leads to is hard to predict.
+        let word: u64 = run.read(KVM_SAVE_REGS_ON_EXIT + 8 * (reason as usize / 64 % 16));
+        let asked =
+            (word >> (reason % 64)) & u64::from(reason < 1024) & (conditions >> CONDITIONAL);
+        let debug = u64::from(reason == KVM_EXIT_DEBUG) & (conditions >> DEBUG);
+        let stores = (asked | debug | u64::from(conditions == 0)) & 1;
+        SyncRegs::from_bits_truncate(valid & stores.wrapping_neg())
+    }
 }
 
-/// The sets that the exit which is in `kvm_run` stores, where `kvm_valid_regs` was `valid` (SYNC-1,
-/// SYNC-13 to SYNC-16, SYNC-20). What is tested is the exit reason that is there, also if this
-/// KVM_RUN did not write it.
-#[inline]
-pub fn stored<P: Page>(run: &Run<P>, valid: u64, proposals: Proposals) -> SyncRegs {
-    let sets = SyncRegs::from_bits_truncate(valid);
-    let conditions = valid & proposals.valid_regs();
-    if conditions == 0 || sets.is_empty() {
-        return sets;
-    }
-    let reason = run.exit_reason();
-    let debug = conditions & KVM_SYNC_REGS_DEBUG != 0 && reason == KVM_EXIT_DEBUG;
-    let asked = conditions & KVM_SYNC_REGS_CONDITIONAL != 0 && reason < 1024 && {
-        let word: u64 = run.read(KVM_SAVE_REGS_ON_EXIT + 8 * (reason as usize / 64));
-        word >> (reason % 64) & 1 != 0
-    };
-    if debug || asked {
-        sets
-    } else {
-        SyncRegs::empty()
-    }
-}
+/// The bits' numbers.
+const CONDITIONAL: u32 = KVM_SYNC_REGS_CONDITIONAL.trailing_zeros();
+const DEBUG: u32 = KVM_SYNC_REGS_DEBUG.trailing_zeros();
 
 #[cfg(test)]
 mod tests {
@@ -73,7 +82,8 @@ mod tests {
     fn reasons_select() {
         let page = Local(RefCell::new([0; PAGE_SIZE]));
         let run = Run(&page);
-        let all = Proposals::all();
+        let all = Conditions::new(Proposals::all());
+        let none = Conditions::new(Proposals::empty());
         let sets = SyncRegs::all();
         let conditional = KVM_SYNC_REGS_CONDITIONAL | sets.bits();
         let debug = KVM_SYNC_REGS_DEBUG | sets.bits();
@@ -81,20 +91,20 @@ mod tests {
         for reason in [0, 2, 4, 63, 64, 1023, 1024, u32::MAX] {
             run.set_exit_reason(reason);
             run.write(KVM_SAVE_REGS_ON_EXIT, &[0u64; 16]);
-            assert_eq!(stored(&run, conditional, all), when(false));
+            assert_eq!(all.stored(&run, conditional), when(false));
             // Without the proposal the bit means nothing, as in KVM 6.12 (SYNC-2).
-            assert_eq!(stored(&run, conditional, Proposals::empty()), sets);
-            assert_eq!(stored(&run, sets.bits(), all), sets);
-            assert_eq!(stored(&run, KVM_SYNC_REGS_CONDITIONAL, all), when(false));
+            assert_eq!(none.stored(&run, conditional), sets);
+            assert_eq!(all.stored(&run, sets.bits()), sets);
+            assert_eq!(all.stored(&run, KVM_SYNC_REGS_CONDITIONAL), when(false));
             run.write(KVM_SAVE_REGS_ON_EXIT, &[!0u64; 16]);
-            assert_eq!(stored(&run, conditional, all), when(reason < 1024));
-            assert_eq!(stored(&run, debug, all), when(reason == 4));
+            assert_eq!(all.stored(&run, conditional), when(reason < 1024));
+            assert_eq!(all.stored(&run, debug), when(reason == 4));
             let mut one = [0u64; 16];
             if let Some(word) = one.get_mut(reason as usize / 64) {
                 *word = 1 << (reason % 64);
             }
             run.write(KVM_SAVE_REGS_ON_EXIT, &one);
-            assert_eq!(stored(&run, conditional, all), when(reason < 1024));
+            assert_eq!(all.stored(&run, conditional), when(reason < 1024));
         }
     }
 
@@ -104,10 +114,11 @@ mod tests {
         for bit in 0..64 {
             assert_eq!(valid_is_allowed(1 << bit), !(3..32).contains(&bit), "{bit}");
         }
-        assert!(dirty_is_allowed(1 << 63, Proposals::empty()));
-        assert!(!dirty_is_allowed(1 << 63, Proposals::SYNC_REGS_CONDITIONAL));
-        assert!(!dirty_is_allowed(1 << 62, Proposals::SYNC_REGS_DEBUG));
-        assert!(!dirty_is_allowed(1 << 31, Proposals::empty()));
+        let allowed = |bit: u32, proposals| Conditions::new(proposals).dirty_is_allowed(1 << bit);
+        assert!(allowed(63, Proposals::empty()));
+        assert!(!allowed(63, Proposals::SYNC_REGS_CONDITIONAL));
+        assert!(!allowed(62, Proposals::SYNC_REGS_DEBUG));
+        assert!(!allowed(31, Proposals::empty()));
     }
 
     #[test]

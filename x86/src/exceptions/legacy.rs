@@ -40,7 +40,7 @@ impl Pushes {
 /// The stack as it is.
 fn current(cpu: &Cpu, size: u8) -> Pushes {
     Pushes {
-        segment: cpu.state.segments[seg::SS as usize],
+        segment: cpu.state.segmentation.segments[seg::SS as usize],
         pointer: cpu.slot(regs::RSP),
         width: stack_size(cpu.state.mode),
         size,
@@ -52,14 +52,14 @@ fn current(cpu: &Cpu, size: u8) -> Pushes {
 /// Real mode: the interrupt vector table.
 pub(super) fn real(cpu: &mut Cpu, event: &Event) -> Result<(), Trouble> {
     let at = u64::from(event.vector) * 4;
-    if at + 3 > u64::from(cpu.state.idtr.limit) {
+    if at + 3 > u64::from(cpu.state.segmentation.idtr.limit) {
         return Err(Fault::new(vector::GP).into());
     }
     let mut bytes = [0; 4];
-    let address = cpu.state.idtr.base.wrapping_add(at);
+    let address = cpu.state.segmentation.idtr.base.wrapping_add(at);
     mmu::system_read(cpu, address, false, &mut bytes)?;
     let entry = u32::from_le_bytes(bytes);
-    let cs = cpu.state.segments[seg::CS as usize];
+    let cs = cpu.state.segmentation.segments[seg::CS as usize];
     let mut stack = current(cpu, 1);
     // No error code, and RF is beyond the 16 bits.
     let flags = regs::rflags(cpu);
@@ -68,7 +68,7 @@ pub(super) fn real(cpu: &mut Cpu, event: &Event) -> Result<(), Trouble> {
     }
     write_reg(cpu, Loc::reg(4), stack.pointer, stack.width);
     let selector = (entry >> 16) as u16;
-    cpu.state.segments[seg::CS as usize] = Segment {
+    cpu.state.segmentation.segments[seg::CS as usize] = Segment {
         selector,
         base: u64::from(selector) << 4,
         ..cs
@@ -93,11 +93,11 @@ fn gate(cpu: &mut Cpu, event: &Event) -> Result<Gate, Trouble> {
     let code = u32::from(event.vector) << 3 | 2 | event.external();
     let gp = Trouble::from(Fault::with_code(vector::GP, code));
     let at = u64::from(event.vector) * 8;
-    if at + 7 > u64::from(cpu.state.idtr.limit) {
+    if at + 7 > u64::from(cpu.state.segmentation.idtr.limit) {
         return Err(gp);
     }
     let mut bytes = [0; 8];
-    let address = cpu.state.idtr.base.wrapping_add(at) & 0xffff_ffff;
+    let address = cpu.state.segmentation.idtr.base.wrapping_add(at) & 0xffff_ffff;
     mmu::system_read(cpu, address, false, &mut bytes)?;
     let gate = u64::from_le_bytes(bytes);
     let kind = gate >> 40 & 31;
@@ -131,7 +131,7 @@ pub(crate) fn inner(
     external: u32,
 ) -> Result<(Pushes, Descriptor), Trouble> {
     let ts = |selector: u16| Fault::with_code(vector::TS, u32::from(selector & !3) | external);
-    let tr = *cpu.state.tr;
+    let tr = cpu.state.segmentation.tr;
     let wide = tr.rights & 8 != 0;
     let level = u64::from(cpl);
     let (offset, bytes) = if wide {
@@ -219,7 +219,8 @@ pub(super) fn protected(cpu: &mut Cpu, event: &Event) -> Result<(), Trouble> {
     };
 
     let flags = pushed_flags(cpu, event);
-    let selector = |number: u8| u64::from(cpu.state.segments[number as usize].selector);
+    let selector =
+        |number: u8| u64::from(cpu.state.segmentation.segments[number as usize].selector);
     let (ss, cs) = (selector(seg::SS), selector(seg::CS));
     if switched.is_some() {
         stack.push(cpu, ss)?;
@@ -236,12 +237,12 @@ pub(super) fn protected(cpu: &mut Cpu, event: &Event) -> Result<(), Trouble> {
     if let Some(Descriptor { address, bits }) = switched {
         descriptors::set_accessed(cpu, address, bits)?;
         let rights = stack.segment.rights | 1;
-        cpu.state.segments[seg::SS as usize] = Segment {
+        cpu.state.segmentation.segments[seg::SS as usize] = Segment {
             rights,
             ..stack.segment
         };
     }
-    cpu.state.segments[seg::CS as usize] = Segment {
+    cpu.state.segmentation.segments[seg::CS as usize] = Segment {
         selector: gate.selector & !3 | u16::from(new_cpl),
         rights: target.rights | 1,
         ..target

@@ -23,11 +23,11 @@ fn idt_code(event: &Event) -> u32 {
 fn gate(cpu: &mut Cpu, event: &Event) -> Result<Gate, Trouble> {
     let code = idt_code(event);
     let at = u64::from(event.vector) * 16;
-    if at + 15 > u64::from(cpu.state.idtr.limit) {
+    if at + 15 > u64::from(cpu.state.segmentation.idtr.limit) {
         return Err(Fault::with_code(vector::GP, code).into());
     }
     let mut bytes = [0; 16];
-    let address = cpu.state.idtr.base.wrapping_add(at);
+    let address = cpu.state.segmentation.idtr.base.wrapping_add(at);
     mmu::system_read(cpu, address, false, &mut bytes)?;
     let gate = u128::from_le_bytes(bytes);
     let field = |low: u32, bits: u32| (gate >> low) as u64 & ((1 << bits) - 1);
@@ -51,7 +51,7 @@ fn gate(cpu: &mut Cpu, event: &Event) -> Result<Gate, Trouble> {
 
 /// A stack pointer of the 64-bit TSS (SDM vol. 3A, 7.7): RSP0 to RSP2, or IST1 to IST7.
 pub(crate) fn tss_stack(cpu: &mut Cpu, offset: u64, external: u32) -> Result<u64, Trouble> {
-    let tr = *cpu.state.tr;
+    let tr = cpu.state.segmentation.tr;
     if offset + 7 > u64::from(tr.limit) {
         let code = u32::from(tr.selector & !3) | external;
         return Err(Fault::with_code(vector::TS, code).into());
@@ -93,8 +93,8 @@ pub(super) fn deliver(cpu: &mut Cpu, event: &Event) -> Result<(), Trouble> {
     };
 
     let flags = pushed_flags(cpu, event);
-    let ss = cpu.state.segments[seg::SS as usize].selector;
-    let cs = cpu.state.segments[seg::CS as usize].selector;
+    let ss = cpu.state.segmentation.segments[seg::SS as usize].selector;
+    let cs = cpu.state.segmentation.segments[seg::CS as usize].selector;
     let frame = [
         event.code.map(u64::from),
         Some(event.rip),
@@ -120,10 +120,10 @@ pub(super) fn deliver(cpu: &mut Cpu, event: &Event) -> Result<(), Trouble> {
 
     cpu.set_slot(regs::RSP, top);
     if new_cpl != cpl {
-        cpu.state.segments[seg::SS as usize] = Segment::null(u16::from(new_cpl));
+        cpu.state.segmentation.segments[seg::SS as usize] = Segment::null(u16::from(new_cpl));
     }
     let selector = gate.selector & !3 | u16::from(new_cpl);
-    cpu.state.segments[seg::CS as usize] = Segment {
+    cpu.state.segmentation.segments[seg::CS as usize] = Segment {
         selector,
         rights: segment.rights | 1,
         ..segment

@@ -25,7 +25,7 @@ const READS_STATE: Effects = Effects {
 
 /// The linear address of an instruction pointer, which the code segment must have.
 fn near(cpu: &mut Cpu, target: u64) -> Result<u64, Stop> {
-    if target > u64::from(cpu.state.segments[seg::CS as usize].limit) {
+    if target > u64::from(cpu.state.segmentation.segments[seg::CS as usize].limit) {
         return Err(exceptions::raise(cpu, Fault::with_code(vector::GP, 0)));
     }
     Ok(state::linear_of_rip(cpu, target))

@@ -42,9 +42,9 @@ static SELECTOR: Helper<X86> = Helper {
 fn selector(cpu: &Cpu, number: u64) -> u64 {
     let state = &cpu.state;
     u64::from(match number {
-        6 => state.ldtr.selector,
-        7 => state.tr.selector,
-        number => state.segments[number as usize % 6].selector,
+        6 => state.segmentation.ldtr.selector,
+        7 => state.segmentation.tr.selector,
+        number => state.segmentation.segments[number as usize % 6].selector,
     })
 }
 
@@ -260,9 +260,9 @@ static SET_TABLE: Helper<X86> = Helper {
         let limit = limit as u16;
         let table = Table { base, limit };
         if interrupts != 0 {
-            *cpu.state.idtr = table;
+            cpu.state.segmentation.idtr = table;
         } else {
-            *cpu.state.gdtr = table;
+            cpu.state.segmentation.gdtr = table;
         }
         Ok(0)
     },
@@ -283,9 +283,9 @@ static TABLE_LIMIT: Helper<X86> = Helper {
 
 fn table(cpu: &Cpu, interrupts: u64) -> Table {
     if interrupts != 0 {
-        *cpu.state.idtr
+        cpu.state.segmentation.idtr
     } else {
-        *cpu.state.gdtr
+        cpu.state.segmentation.gdtr
     }
 }
 

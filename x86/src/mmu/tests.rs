@@ -292,7 +292,7 @@ fn protected32() -> Bare {
     state.efer = 0;
     state.cr4 = 0;
     state.cr0 = cr0::PE | cr0::ET | cr0::WP;
-    let code = &mut state.segments[seg::CS as usize];
+    let code = &mut state.segmentation.segments[seg::CS as usize];
     code.rights = code.rights & !rights::L | rights::DB;
     state::changed(machine.cpu());
     machine

@@ -11,7 +11,7 @@ const UD: Fault = Fault::new(vector::UD);
 
 /// Flat 32-bit segments of a level.
 fn load(cpu: &mut Cpu, code: u16, stack: u16, cpl: u8) {
-    let segments = &mut cpu.state.segments;
+    let segments = &mut cpu.state.segmentation.segments;
     let kind = rights::CODE_READ_ACCESSED | rights::DB;
     segments[seg::CS as usize] = fixed(code, kind, cpl);
     let kind = rights::DATA_WRITE_ACCESSED | rights::DB;

@@ -124,7 +124,7 @@ pub(super) fn call(
     let target = target(cpu, &gate, true)?;
     let cpl = cpu.state.cpl;
     let level = (target.segment.selector & 3) as u8;
-    let cs = u64::from(cpu.state.segments[seg::CS as usize].selector);
+    let cs = u64::from(cpu.state.segmentation.segments[seg::CS as usize].selector);
     let next = state::rip(cpu).wrapping_add(length);
     let old = cpu.slot(RSP);
     if level == cpl {
@@ -133,7 +133,7 @@ pub(super) fn call(
         set_stack_pointer(cpu, pointer);
         return enter(cpu, target);
     }
-    let ss = u64::from(cpu.state.segments[seg::SS as usize].selector);
+    let ss = u64::from(cpu.state.segmentation.segments[seg::SS as usize].selector);
     if cpu.state.long_mode() {
         let stack = stacks::long(cpu, 4 + 8 * u64::from(level), 0)?;
         let frame = [next, cs, old, ss].map(u64::to_le_bytes).concat();
@@ -143,7 +143,7 @@ pub(super) fn call(
         }
         mmu::system_write_level(cpu, top, level, &frame)?;
         cpu.set_slot(RSP, top);
-        cpu.state.segments[seg::SS as usize] = Segment::null(u16::from(level));
+        cpu.state.segmentation.segments[seg::SS as usize] = Segment::null(u16::from(level));
         return enter(cpu, target);
     }
     let parameters = parameters(cpu, &gate)?;
@@ -155,7 +155,7 @@ pub(super) fn call(
     }
     descriptors::set_accessed(cpu, descriptor.address, descriptor.bits)?;
     let rights = stack.segment.rights | 1;
-    cpu.state.segments[seg::SS as usize] = Segment {
+    cpu.state.segmentation.segments[seg::SS as usize] = Segment {
         rights,
         ..stack.segment
     };

@@ -29,16 +29,16 @@ use understudy_abi::x86::{
     KVM_PIO_PAGE_OFFSET, SyncRegs, kvm_debug_exit_arch, kvm_regs, kvm_sregs, kvm_sync_regs,
     kvm_vcpu_events,
 };
-use understudy_x86::controls;
 use understudy_x86::exit::{DebugExit, EMULATION, EmulationFailure, Exit, MsrExit, VMEXIT_NPF};
 use understudy_x86::regs::flag;
 
 use crate::errno::Errno;
+use crate::ioctl::x86::sregs::Common;
 use crate::signal::Running;
 use crate::stats::x86 as count;
 use crate::vcpu::Vcpu;
 use crate::vcpu::x86::{Completion, State};
-use crate::x86::{Proposals, sync_regs};
+use crate::x86::sync_regs;
 
 /// The offset in `kvm_run` of a field of one of its union's members.
 macro_rules! at {
@@ -62,11 +62,15 @@ impl Vcpu {
     pub(crate) fn run_x86(&self, state: &mut State) -> Result<(), Errno> {
         self.run.set_flags(0);
         let result = self.enter(state);
+        let common = Common::of(state.cpu.cpu());
         let valid: u64 = self.run.read(KVM_VALID_REGS);
         if valid != 0 {
-            self.store_sync_regs(state, valid);
+            let sets = state.conditions.stored(&self.run, valid);
+            if !sets.is_empty() {
+                self.store_sync_regs(state, common, sets);
+            }
         }
-        self.store_common(state);
+        self.store_common(state, common);
         result
     }
 
@@ -75,7 +79,7 @@ impl Vcpu {
         let page = &self.run;
         let dirty: u64 = page.read(KVM_DIRTY_REGS);
         if !sync_regs::valid_is_allowed(page.read(KVM_VALID_REGS))
-            || !sync_regs::dirty_is_allowed(dirty, self.proposals())
+            || !state.conditions.dirty_is_allowed(dirty)
         {
             return Err(Errno::EINVAL);
         }
@@ -98,10 +102,6 @@ impl Vcpu {
         drop(running);
         self.stats.count(count::EXITS);
         self.report_x86(state, exit)
-    }
-
-    fn proposals(&self) -> Proposals {
-        self.vm().system.host.x86_proposals
     }
 
     /// Loads the sets that user space has changed (SYNC-4 to SYNC-6). Each is copied before anybody
@@ -131,15 +131,15 @@ impl Vcpu {
         Ok(())
     }
 
-    /// Stores the sets that are asked for, where the exit stores (SYNC-7, SYNC-13 to SYNC-18).
-    fn store_sync_regs(&self, state: &mut State, valid: u64) {
+    /// Stores sets of registers (SYNC-7, SYNC-13 to SYNC-18).
+    #[inline(always)]
+    fn store_sync_regs(&self, state: &mut State, common: Common, sets: SyncRegs) {
         let page = &self.run;
-        let sets = sync_regs::stored(page, valid, self.proposals());
         if sets.contains(SyncRegs::REGS) {
             page.write(set!(regs), &state.regs());
         }
         if sets.contains(SyncRegs::SREGS) {
-            state.store_sregs(&page.0, set!(sregs));
+            state.store_sregs(common, &page.0, set!(sregs));
         }
         if sets.contains(SyncRegs::EVENTS) {
             page.write(set!(events), &state.events());
@@ -147,13 +147,13 @@ impl Vcpu {
     }
 
     /// What every run leaves, also one that failed.
-    fn store_common(&self, state: &State) {
+    fn store_common(&self, state: &State, common: Common) {
         let page = &self.run;
         let cpu = state.cpu.cpu();
         let enabled = cpu.state.rflags & flag::IF != 0;
         page.write(IF_FLAG, &u8::from(enabled));
-        page.write(CR8, &controls::cr8(cpu));
-        page.write(APIC_BASE, &cpu.state.peer.apic().base());
+        page.write(CR8, &common.cr8);
+        page.write(APIC_BASE, &common.apic_base);
         page.write(READY_FOR_INTERRUPT_INJECTION, &u8::from(state.cpu.ready()));
     }
 
@@ -319,7 +319,7 @@ impl Vcpu {
             page.write(at!(kvm_debug_exit_arch.dr7), &dr7);
         }
         // CR3-1 to CR3-3.
-        if self.proposals().contains(Proposals::GUEST_DEBUG_CR3) {
+        if state.debug_cr3 {
             page.write(at!(kvm_debug_exit_arch_cr3.cr3), &state.cpu.cpu().state.cr3);
         }
         page.set_exit_reason(KVM_EXIT_DEBUG);

@@ -8,7 +8,6 @@ use std::mem::offset_of;
 use std::sync::Arc;
 
 use understudy_abi::ioctl::x86::{KVM_GET_SREGS, KVM_GET_SREGS2, KVM_SET_SREGS, KVM_SET_SREGS2};
-use understudy_abi::run::Page;
 use understudy_abi::x86::{
     KVM_SREGS2_FLAGS_PDPTRS_VALID, kvm_dtable, kvm_segment, kvm_sregs, kvm_sregs2,
 };
@@ -115,40 +114,49 @@ fn segments(sregs: &mut kvm_sregs) -> [(u8, &mut kvm_segment); 6] {
     ]
 }
 
-/// The interrupt that is being injected, as a bit.
-fn interrupt_bitmap(cpu: &Cpu) -> [u64; 4] {
-    let mut bitmap = [0; 4];
-    if let Some(vector) = events::injected_interrupt(cpu) {
-        bitmap[usize::from(vector) / 64] = 1 << (vector % 64);
-    }
-    bitmap
-}
+/// Bytes of the structure that segments and tables are, in pieces of 32.
+const SEGMENTS: usize = offset_of!(kvm_sregs, cr0) / 32;
 
-/// Bytes of the structure that segments and tables are.
-const SEGMENTS: usize = offset_of!(kvm_sregs, cr0);
-
-/// What comes behind them: the control registers, EFER, the APIC's base, and the interrupt that is being
-/// injected.
-const WORDS: usize = (size_of::<kvm_sregs>() - SEGMENTS) / 8;
-
-/// The same, in its order.
+/// What comes behind them.
 #[inline(always)]
-fn words(cpu: &Cpu) -> [u64; WORDS] {
+fn control(cpu: &Cpu, common: Common) -> [u64; 7] {
     let state = &cpu.state;
-    let [a, b, c, d] = interrupt_bitmap(cpu);
     [
         state.cr0,
         state.cr2,
         state.cr3,
         state.cr4,
-        controls::cr8(cpu),
+        common.cr8,
         state.efer,
-        state.peer.apic().base(),
-        a,
-        b,
-        c,
-        d,
+        common.apic_base,
     ]
+}
+
+/// The interrupt that is being injected: the word of `interrupt_bitmap` that its bit is in, and that
+/// word.
+#[inline(always)]
+fn interrupt(cpu: &Cpu) -> Option<(usize, u64)> {
+    let vector = events::injected_interrupt(cpu)?;
+    Some((usize::from(vector) / 64, 1 << (vector % 64)))
+}
+
+/// What SREGS and `kvm_run` itself have.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Common {
+    /// CR8.
+    pub(crate) cr8: u64,
+    /// IA32_APIC_BASE.
+    pub(crate) apic_base: u64,
+}
+
+impl Common {
+    #[inline(always)]
+    pub(crate) fn of(cpu: &Cpu) -> Common {
+        Common {
+            cr8: controls::cr8(cpu),
+            apic_base: cpu.state.peer.apic().base(),
+        }
+    }
 }
 
 /// FS.base and GS.base, which are registers of their own, at their offsets.
@@ -165,40 +173,32 @@ fn bases(cpu: &Cpu) -> [(usize, u64); 2] {
 #[derive(Debug, Default)]
 pub(crate) struct Image {
     sregs: kvm_sregs,
-    /// The versions that its segments and tables are of.
-    versions: [u64; 5],
+    /// The version that its segments and tables are of.
+    version: u64,
 }
 
 impl Image {
     /// Brings segments and tables up to date.
-    #[inline]
+    #[inline(always)]
     fn update(&mut self, cpu: &Cpu) {
-        let state = &cpu.state;
-        let versions = [
-            state.segments.version(),
-            state.tr.version(),
-            state.ldtr.version(),
-            state.gdtr.version(),
-            state.idtr.version(),
-        ];
-        // One by one: comparing the arrays reads back in one piece what was just written in five.
-        if versions.iter().zip(&self.versions).any(|(a, b)| a != b) {
+        let version = cpu.state.segmentation.version();
+        if version != self.version {
             self.set_segments(cpu);
-            self.versions = versions;
+            self.version = version;
         }
     }
 
     #[cold]
     fn set_segments(&mut self, cpu: &Cpu) {
-        let state = &cpu.state;
+        let from = &cpu.state.segmentation;
         let sregs = &mut self.sregs;
         for (number, to) in segments(sregs) {
             *to = to_user(&state::segment(cpu, number));
         }
-        sregs.tr = to_user(&state.tr);
-        sregs.ldt = to_user(&state.ldtr);
-        sregs.gdt = table_to_user(&state.gdtr);
-        sregs.idt = table_to_user(&state.idtr);
+        sregs.tr = to_user(&from.tr);
+        sregs.ldt = to_user(&from.ldtr);
+        sregs.gdt = table_to_user(&from.gdtr);
+        sregs.idt = table_to_user(&from.idtr);
     }
 
     /// The registers.
@@ -209,21 +209,41 @@ impl Image {
         for (offset, base) in bases(cpu) {
             bytes[offset..][..8].copy_from_slice(&base.to_ne_bytes());
         }
-        bytes[SEGMENTS..].copy_from_slice(words(cpu).as_bytes());
+        let control = control(cpu, Common::of(cpu));
+        bytes[32 * SEGMENTS..][..size_of_val(&control)].copy_from_slice(control.as_bytes());
+        if let Some((at, word)) = interrupt(cpu) {
+            sregs.interrupt_bitmap[at] = word;
+        }
         sregs
     }
 
     /// Stores the registers at an offset of `kvm_run`.
-    #[inline]
-    fn store(&mut self, cpu: &Cpu, page: &SharedPages, at: usize) {
+    #[inline(always)]
+    fn store(&mut self, cpu: &Cpu, common: Common, page: &SharedPages, at: usize) {
+        const BITMAP: usize = offset_of!(kvm_sregs, interrupt_bitmap);
         self.update(cpu);
-        page.store(at, &self.sregs.as_bytes()[..SEGMENTS]);
-        for (offset, base) in bases(cpu) {
-            page.store_words(at + offset, [base]);
+        let Some(to) = page.part::<{ size_of::<kvm_sregs>() }>(at) else {
+            return;
+        };
+        let (segments, _) = self.sregs.as_bytes().as_chunks::<32>();
+        if let Some(segments) = segments.first_chunk::<SEGMENTS>() {
+            to.store_wide(0, segments);
         }
-        page.store_words(at + SEGMENTS, words(cpu));
+        for (offset, base) in bases(cpu) {
+            to.store_words(offset, [base]);
+        }
+        to.store_words(32 * SEGMENTS, control(cpu, common));
+        to.store_words(BITMAP, [0; 4]);
+        if let Some((word, bit)) = interrupt(cpu) {
+            to.store_words(BITMAP + 8 * (word % 4), [bit]);
+        }
     }
 }
+
+const _: () = {
+    assert!(offset_of!(kvm_sregs, cr0) == 32 * SEGMENTS);
+    assert!(offset_of!(kvm_sregs, interrupt_bitmap) == 32 * SEGMENTS + 7 * 8);
+};
 
 /// Bits of EFER that can be set.
 const EFER: u64 = efer::SCE | efer::LME | efer::LMA | efer::NXE;
@@ -250,10 +270,11 @@ fn write(cpu: &mut Cpu, sregs: &kvm_sregs) {
     }
     let state = &mut cpu.state;
     state.cpl = sregs.ss.dpl & 3;
-    *state.tr = from_user(&sregs.tr);
-    *state.ldtr = from_user(&sregs.ldt);
-    *state.gdtr = table_from_user(&sregs.gdt);
-    *state.idtr = table_from_user(&sregs.idt);
+    let to = &mut state.segmentation;
+    to.tr = from_user(&sregs.tr);
+    to.ldtr = from_user(&sregs.ldt);
+    to.gdtr = table_from_user(&sregs.gdt);
+    to.idtr = table_from_user(&sregs.idt);
     state.cr0 = sregs.cr0 | cr0::ET;
     state.cr2 = sregs.cr2;
     state.cr3 = sregs.cr3;
@@ -272,9 +293,9 @@ impl State {
     }
 
     /// Stores the same at an offset of `kvm_run`.
-    #[inline]
-    pub(crate) fn store_sregs(&mut self, page: &SharedPages, at: usize) {
-        self.sregs.store(self.cpu.cpu(), page, at);
+    #[inline(always)]
+    pub(crate) fn store_sregs(&mut self, common: Common, page: &SharedPages, at: usize) {
+        self.sregs.store(self.cpu.cpu(), common, page, at);
     }
 
     /// What `KVM_SET_SREGS` does. Nothing is changed where it fails.

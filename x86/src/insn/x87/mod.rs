@@ -78,8 +78,8 @@ fn run(cpu: &mut Cpu, at: &At, condition: u64) -> Result<u64, Stop> {
 /// Keeps what FNSTENV will say of this instruction.
 fn keep_pointers(cpu: &mut Cpu, at: &At) {
     let ip = state::rip(cpu);
-    let cs = cpu.state.segments[crate::segments::seg::CS as usize].selector;
-    let ds = cpu.state.segments[usize::from(at.form.segment) % 6].selector;
+    let cs = cpu.state.segmentation.segments[crate::segments::seg::CS as usize].selector;
+    let ds = cpu.state.segmentation.segments[usize::from(at.form.segment) % 6].selector;
     let fpu = &mut cpu.state.fpu;
     fpu.ip = ip;
     fpu.cs = cs;
