@@ -160,6 +160,8 @@ impl Regions {
 
     /// Has the region that begins at `offset` compiled; `now` waits for it. False if there was no
     /// room: then the block cache and the regions must be emptied.
+    #[cold]
+    #[inline(never)]
     pub(crate) fn request<A: Arch>(
         &mut self,
         cache: &mut Cache<A>,
@@ -203,6 +205,8 @@ impl Regions {
 
     /// Takes over what the compiler's thread has made. False if there was no room: then the block
     /// cache and the regions must be emptied.
+    #[cold]
+    #[inline(never)]
     pub(crate) fn collect<A: Arch>(&mut self, cache: &mut Cache<A>) -> bool {
         let jobs = std::mem::take(&mut *self.done.lock().unwrap_or_else(PoisonError::into_inner));
         jobs.into_iter().all(|job| self.install(cache, job))
