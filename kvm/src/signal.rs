@@ -157,9 +157,11 @@ impl Running {
         let restore = mask.map(|mask| {
             let own = mask::get();
             if let Some(catch) = CATCH.get() {
-                let through = own & !mask;
-                let signals = (1..=64).filter(|signal| through >> (signal - 1) & 1 != 0);
-                signals.for_each(catch);
+                let mut through = own & !mask;
+                while through != 0 {
+                    catch(through.trailing_zeros() as i32 + 1);
+                    through &= through - 1;
+                }
             }
             OWN_MASK.set(Some(own));
             mask::set(mask);

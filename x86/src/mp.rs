@@ -81,13 +81,14 @@ pub(crate) fn wake(cpu: &mut Cpu) {
     }
 }
 
+/// Whether there is an INIT or a start-up message.
+fn messages(cpu: &Cpu) -> bool {
+    cpu.state.peer.apic().noted(event::INIT | event::SIPI) != 0
+}
+
 /// Whether there is something that ends a vCPU's wait.
 fn ready(cpu: &Cpu) -> bool {
-    let apic = cpu.state.peer.apic();
-    if apic.noted(event::INIT | event::SIPI) != 0 {
-        return true;
-    }
-    cpu.state.mp == MpState::Halted && halt_ends(cpu)
+    messages(cpu) || cpu.state.mp == MpState::Halted && halt_ends(cpu)
 }
 
 /// Whether there is something that ends a halt.
@@ -106,8 +107,7 @@ fn halt_ends(cpu: &Cpu) -> bool {
 /// The same of a wait of the processor's own ([`idle`]), which whatever KVM has to do ends, too: an exit
 /// that user space has asked for, say. `masked` if an interrupt does though interrupts are masked.
 pub(crate) fn idle_ends(cpu: &Cpu, masked: bool) -> bool {
-    let apic = cpu.state.peer.apic();
-    apic.noted(event::INIT | event::SIPI) != 0
+    messages(cpu)
         || halt_ends(cpu)
         || cpu.state.interrupts.window && interrupts::open(cpu)
         || masked && interrupts::waits(cpu)
@@ -153,8 +153,7 @@ fn accept(cpu: &mut Cpu) {
 /// Looks after INIT and start-up messages, and waits if the vCPU does not run.
 pub(crate) fn service(cpu: &mut Cpu) -> Result<(), Stop> {
     idle::service(cpu)?;
-    let some = cpu.state.peer.apic().noted(event::INIT | event::SIPI);
-    if cpu.state.mp == MpState::Runnable && some == 0 {
+    if cpu.state.mp == MpState::Runnable && !messages(cpu) {
         return Ok(());
     }
     let first = cpu.state.mp == MpState::Uninitialized;

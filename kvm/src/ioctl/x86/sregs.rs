@@ -117,7 +117,7 @@ fn segments(sregs: &mut kvm_sregs) -> [(u8, &mut kvm_segment); 6] {
 /// Bytes of the structure that segments and tables are, in pieces of 32.
 const SEGMENTS: usize = offset_of!(kvm_sregs, cr0) / 32;
 
-/// What comes behind them.
+/// What comes behind them: control registers, EFER and the APIC's base.
 #[inline(always)]
 fn control(cpu: &Cpu, common: Common) -> [u64; 7] {
     let state = &cpu.state;
@@ -132,8 +132,7 @@ fn control(cpu: &Cpu, common: Common) -> [u64; 7] {
     ]
 }
 
-/// The interrupt that is being injected: the word of `interrupt_bitmap` that its bit is in, and that
-/// word.
+/// The interrupt that is being injected: which word of `interrupt_bitmap` it makes not 0, and the word.
 #[inline(always)]
 fn interrupt(cpu: &Cpu) -> Option<(usize, u64)> {
     let vector = events::injected_interrupt(cpu)?;
@@ -150,6 +149,7 @@ pub(crate) struct Common {
 }
 
 impl Common {
+    /// Those of a vCPU.
     #[inline(always)]
     pub(crate) fn of(cpu: &Cpu) -> Common {
         Common {
